@@ -1,0 +1,158 @@
+"""Recipes: everything that decides what an adapter is, validated where it enters.
+
+A recipe is read from YAML (`recipes/*.yaml` or a user's file) or made in Python; unknown keys are refused with the
+nearest valid name. Its id is a content hash, so two recipes that would make the same adapter share it, whatever
+they are called. Runtime objects take plain arguments or a `Recipe`, never a path.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import ConfigError, did_you_mean
+from .types import Activation, content_hash
+
+MODULE_NAMES = ("gate_proj", "up_proj", "down_proj")
+_NAMED_LAYERS = ("all", "first-half", "last-half", "last-quarter", "last")
+
+
+class Augmentation(BaseModel):
+    """How training items are made from a passage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    augmenter: str = Field("auto", description="auto, rules, model, openai:MODEL, or items (already in the collection)")
+    questions: int = Field(16, ge=0, le=200, description="question-answer items wanted per passage")
+    rewrites: int = Field(0, ge=0, le=20, description="rewrites of the passage, as in PRAG")
+
+
+class Recipe(BaseModel):
+    """Everything that decides what an adapter is, apart from the passage and the base model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field("default", description="what people call it; not part of its id")
+    method: Literal["static", "dynamic"] = Field("static", description="trained (static) or predicted (dynamic)")
+    rank: int = Field(2, ge=1, le=256, description="rank of each update")
+    alpha: float = Field(32.0, gt=0, description="LoRA alpha; the update is scaled by alpha / rank")
+    modules: tuple[Literal["gate_proj", "up_proj", "down_proj"], ...] = Field(
+        MODULE_NAMES, min_length=1, description="adapted projections of the feed-forward block"
+    )
+    layers: str = Field("all", description="all, first-half, last-half, last-quarter, last, or ranges such as 15-29,3")
+    activation: Activation = Field("answer", description="answer: on while answering (as aLoRA); full: as PRAG")
+    objective: Literal["nll-all", "nll-answer", "kl"] = Field(
+        "nll-answer", description="loss on all tokens (PRAG), on the answer, or KL to the model reading the passage"
+    )
+    training_set: Literal["closed-book", "prag"] = Field(
+        "closed-book", description="questions alone, or PRAG's mix of prompts with the passage and its rewrites"
+    )
+    epochs: int = Field(14, ge=1, description="passes over a passage's items")
+    batch_items: int = Field(0, ge=0, description="items per optimiser step; 0: all items of the passage")
+    learning_rate: float = Field(4e-3, gt=0, description="peak learning rate of AdamW")
+    schedule: Literal["constant", "linear"] = Field("constant", description="learning rate over the steps")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
+    clip: float = Field(1.0, ge=0, description="gradient norm limit per adapter; 0: none")
+    stop_probability: float = Field(
+        0.0, ge=0, lt=1, description="stop a passage when all answer tokens are at least this likely; 0: never"
+    )
+    distractors: int = Field(0, ge=0, le=8, description="up to so many adapters of other passages mixed in per step")
+    seed: int = Field(0, ge=0, description="decides initial values and order, per passage")
+    augmentation: Augmentation = Field(default_factory=Augmentation, description="how training items are made")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if len(set(self.modules)) != len(self.modules):
+            raise ValueError(f"modules {list(self.modules)} name one twice")
+        if self.objective == "nll-all" and self.activation == "answer":
+            raise ValueError(
+                "objective nll-all trains prompt tokens, where activation answer never switches the adapter on; "
+                "use activation: full, or objective: nll-answer"
+            )
+        if self.layers not in _NAMED_LAYERS and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", self.layers):
+            raise ValueError(f"layers {self.layers!r} is not {', '.join(_NAMED_LAYERS)} or ranges such as 15-29,3")
+        return self
+
+    @property
+    def id(self) -> str:
+        """Content hash over everything but the name."""
+        content = self.model_dump(mode="json", exclude={"name"})
+        content["modules"] = [name for name in MODULE_NAMES if name in self.modules]
+        return content_hash(json.dumps(content, sort_keys=True), length=12)
+
+    def layer_indices(self, count: int) -> tuple[int, ...]:
+        """Returns the adapted layers of a model with `count` layers, ascending."""
+        named = {
+            "all": range(count),
+            "first-half": range(count // 2),
+            "last-half": range(count // 2, count),
+            "last-quarter": range(count - max(1, count // 4), count),
+            "last": range(count - 1, count),
+        }
+        if self.layers in named:
+            return tuple(named[self.layers])
+        chosen: set[int] = set()
+        for part in self.layers.split(","):
+            first, _, last = part.partition("-")
+            chosen.update(range(int(first), int(last or first) + 1))
+        if not chosen or max(chosen) >= count:
+            raise ConfigError(f"recipe {self.name!r}: layers {self.layers!r}, but the model has layers 0 to {count - 1}")
+        return tuple(sorted(chosen))
+
+
+def load_recipe(source: str | Path | Recipe) -> Recipe:
+    """Returns a recipe from a shipped name (`default`, `paper`), a YAML file, or as given.
+
+    Raises:
+        ConfigError: no such recipe or file, or a key or value that is not valid.
+    """
+    if isinstance(source, Recipe):
+        return source
+    shipped = {entry.name.removesuffix(".yaml"): entry for entry in _shipped() if entry.name.endswith(".yaml")}
+    path = Path(source)
+    if str(source) in shipped:
+        name, text = str(source), shipped[str(source)].read_text(encoding="utf-8")
+    elif path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ConfigError(f"recipe file {str(path)!r} not found; expected a YAML file or {did_you_mean('', shipped)}")
+        name, text = path.stem, path.read_text(encoding="utf-8")
+    else:
+        raise ConfigError(
+            f"unknown recipe {str(source)!r}: {did_you_mean(str(source), shipped)}; or give the path of a .yaml file"
+        )
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"recipe {str(source)!r} is not valid YAML: {error}") from error
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"recipe {str(source)!r} holds a {type(data).__name__}; expected a mapping of settings")
+    return parse_recipe({"name": name, **data}, source=str(source))
+
+
+def parse_recipe(data: dict[str, Any], source: str = "recipe") -> Recipe:
+    """Validates a mapping as a recipe; every problem is named at once, unknown keys with the nearest valid one."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
+
+
+def _explain(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        model = Augmentation if len(problem["loc"]) > 1 else Recipe
+        return f"unknown setting {where!r}: {did_you_mean(str(problem['loc'][-1]), model.model_fields)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message} (got {problem['input']!r})" if where else message
+
+
+def _shipped() -> list[Any]:
+    return list((resources.files("paramrag") / "recipes").iterdir())
