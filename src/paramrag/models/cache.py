@@ -1,0 +1,83 @@
+"""The folder of things made once and kept: converted models and remembered fingerprints.
+
+It is `$PARAMRAG_CACHE`, or `~/.cache/paramrag`. Deleting it costs time, never data. Whatever appears in it appears
+whole: built in a scratch folder beside its place, then renamed, under a lock that other processes wait for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from ..errors import ModelError
+
+
+def cache_folder() -> Path:
+    """Returns the cache folder; it need not exist."""
+    chosen = os.environ.get("PARAMRAG_CACHE")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "paramrag"
+
+
+def build_once(target: Path, build: Callable[[Path], None]) -> Path:
+    """Makes the folder `target` with `build(scratch folder)` unless it exists, and returns it.
+
+    Of several processes that ask at once, one builds and the others wait. If `build` fails or is killed, `target`
+    does not exist; the remains of a killed build are removed by the next one.
+
+    Raises:
+        ModelError: the cache folder cannot be written.
+    """
+    if target.is_dir():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target.parent / f"{target.name}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise ModelError(
+            f"cannot write the model cache {target.parent}: {error}; make it writable or set PARAMRAG_CACHE"
+        ) from error
+    try:
+        if target.is_dir():
+            return target
+        for remains in target.parent.glob(f"{target.name}.*.part"):
+            shutil.rmtree(remains)
+        scratch = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".part", dir=target.parent))
+        try:
+            build(scratch)
+            _flush(scratch)
+            scratch.chmod(0o755)  # mkdtemp makes it private; a shared cache must be readable
+            scratch.rename(target)
+        except OSError as error:
+            raise ModelError(f"cannot build {target}: {error}; the cache folder is set by PARAMRAG_CACHE") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    finally:
+        lock.release()
+    return target
+
+
+def require_space(folder: Path, needed_bytes: int, purpose: str) -> None:
+    """Raises ModelError where the disk of `folder` has less than `needed_bytes` left."""
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
+        raise ModelError(
+            f"{purpose} needs {needed_bytes / 1e9:.1f} GB in {folder}, where {free_bytes / 1e9:.1f} GB are free; "
+            "free some space or set PARAMRAG_CACHE to a folder on another disk"
+        )
+
+
+def _flush(folder: Path) -> None:
+    """Forces the files to disk, so that a rename that survives a power cut never names half-written files."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

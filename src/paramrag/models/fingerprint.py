@@ -1,0 +1,122 @@
+"""Identifies a base model: two models with one fingerprint answer alike, so their adapters are interchangeable.
+
+The fingerprint is a SHA-256 over every weight, the settings that decide what the network computes, and the tokenizer.
+Weights are hashed as float32 values in the order of their names, so file names, shards, 16- or 32-bit storage of the
+same values, and the dtype and device a model is loaded with make no difference. Hashing runs once per folder; the
+result is remembered in the cache by the files' names, sizes and modification times. Limits: an edit that keeps size
+and modification time goes unseen until the cache is cleared, and a merge rule of the tokenizer that changes neither
+its vocabulary nor the probe text below is not seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from ..types import content_hash
+from .cache import cache_folder
+
+_VERSION = 1
+_LENGTH = 16
+
+# What decides the computation. Everything else in a config (dtype, paths, versions, cache flags) does not.
+_SETTINGS = (
+    *("model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size", "tie_word_embeddings"),
+    *("num_attention_heads", "num_key_value_heads", "head_dim", "attention_bias", "mlp_bias"),
+    *("hidden_act", "hidden_activation", "rms_norm_eps", "layer_norm_eps"),
+    *("rope_parameters", "max_position_embeddings"),
+    *("layer_types", "sliding_window", "use_sliding_window", "max_window_layers"),
+    *("attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar"),
+)
+
+_PROBE = (
+    "The Zorbik Tower (1889) cost 1,234.56 francs; wasn't it Ångström's?\n\n\tdef f(x):  return x**2  # naïve — 東京 🗼"
+)
+
+
+def fingerprint_model(model: Any, tokenizer: Any) -> str:
+    """Returns the fingerprint of a loaded model; equal to that of its folder if no precision was lost in loading."""
+    return _fingerprint(model.config, tokenizer, model.state_dict().items())
+
+
+def fingerprint_folder(folder: Path, config: Any, tokenizer: Any) -> str:
+    """Returns the fingerprint of the model stored in `folder`, 16 hex digits, from the cache where nothing changed.
+
+    Args:
+        folder: holds the weights, as safetensors or as pickled `pytorch_model*.bin`.
+        config: its configuration, as transformers loaded it.
+        tokenizer: its tokenizer, loaded.
+    """
+    stamp = content_hash(
+        str(_VERSION),
+        *(f"{path.name}/{path.stat().st_size}/{path.stat().st_mtime_ns}" for path in sorted(folder.iterdir())),
+    )
+    memory = cache_folder() / "fingerprints" / f"{content_hash(str(folder.resolve()))}.json"
+    if (known := _recall(memory, stamp)) is not None:
+        return known
+    found = _fingerprint(config, tokenizer, _stored(folder))
+    _remember(memory, stamp, found)
+    return found
+
+
+def _fingerprint(config: Any, tokenizer: Any, tensors: Iterable[tuple[str, Any]]) -> str:
+    text_config = config.get_text_config()
+    settings = {name: getattr(text_config, name, None) for name in _SETTINGS}
+    digest = hashlib.sha256(f"paramrag-base-{_VERSION}".encode())
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    digest.update(_tokenizer_hash(tokenizer).encode())
+    for name, tensor in sorted(tensors):
+        if name == "lm_head.weight" and text_config.tie_word_embeddings:
+            continue  # some folders store the tied matrix twice, and loading ignores the second
+        value: torch.Tensor = tensor() if callable(tensor) else tensor
+        value = value.detach().cpu()
+        if value.is_floating_point():
+            value = value.to(torch.float32)
+        digest.update(f"{name}{list(value.shape)}{value.dtype}".encode())
+        digest.update(value.contiguous().view(torch.uint8).numpy() if value.dim() else repr(value.item()).encode())
+    return digest.hexdigest()[:_LENGTH]
+
+
+def _tokenizer_hash(tokenizer: Any) -> str:
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1]))
+    special = json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
+    template = json.dumps(tokenizer.chat_template)
+    return content_hash(vocabulary, special, template, repr(tokenizer(_PROBE).input_ids))
+
+
+def _stored(folder: Path) -> Iterator[tuple[str, Callable[[], torch.Tensor]]]:
+    """Yields (name, reader) for every tensor in the folder's weight files; a reader loads its tensor alone."""
+    files = sorted(folder.glob("*.safetensors"))
+    if files:
+        for file in files:
+            handle = safe_open(file, framework="pt")
+            for name in handle.keys():  # noqa: SIM118  (not a mapping)
+                yield name, lambda handle=handle, name=name: handle.get_tensor(name)
+        return
+    for file in sorted(folder.glob("pytorch_model*.bin")):
+        for name, tensor in torch.load(file, map_location="cpu", weights_only=True, mmap=True).items():
+            yield name, lambda tensor=tensor: tensor
+
+
+def _recall(memory: Path, stamp: str) -> str | None:
+    try:
+        known = json.loads(memory.read_text("utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return str(known["fingerprint"]) if known.get("stamp") == stamp else None
+
+
+def _remember(memory: Path, stamp: str, found: str) -> None:
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, scratch = tempfile.mkstemp(dir=memory.parent, suffix=".part")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"stamp": stamp, "fingerprint": found}, file)
+    os.replace(scratch, memory)

@@ -1,0 +1,102 @@
+"""The one prompt template of every mode: the modes differ only in the passages they are given here.
+
+A prompt is the system message, then the passages if any, then the question, through the tokenizer's own chat
+template. The system message comes first, so that all prompts share their first tokens, and the question last, where
+small models attend best. Knows nothing of adapters and of generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..types import Passage
+
+DEFAULT_SYSTEM = "Answer the question with a short phrase."
+
+
+def prompt_ids(
+    tokenizer: Any, question: str, passages: Sequence[Passage] = (), *, system: str = DEFAULT_SYSTEM
+) -> list[int]:
+    """Returns the token ids of a prompt that ends where the answer begins.
+
+    Args:
+        tokenizer: of the base model.
+        question: as the user asked it.
+        passages: numbered and put before the question, in this order; none for closed-book modes.
+        system: the instruction; empty for none.
+    """
+    messages = [{"role": "system", "content": system}] if system else []
+    return chat_ids(tokenizer, [*messages, {"role": "user", "content": user_turn(question, passages)}])
+
+
+def user_turn(question: str, passages: Sequence[Passage] = ()) -> str:
+    """Returns the text of the user's turn: the passages, if any, then the question."""
+    blocks = [
+        f"[{number}] {passage.title}\n{passage.text}" if passage.title else f"[{number}] {passage.text}"
+        for number, passage in enumerate(passages, 1)
+    ]
+    return "\n\n".join([*blocks, f"Question: {question}"])
+
+
+def chat_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    """Returns the token ids of a conversation, ending where the assistant's next turn begins.
+
+    Uses the tokenizer's chat template. Where the template refuses a system role, the system text opens the first user
+    turn; where there is no template, turns are lines such as `User: ...` and the prompt ends in `Assistant:`.
+
+    Args:
+        tokenizer: of the base model.
+        messages: {"role": "system" | "user" | "assistant", "content": text}, in order.
+    """
+    turns = [dict(message) for message in messages]
+    if not tokenizer.chat_template:
+        return list(tokenizer(_plain(turns)).input_ids)
+    if turns and turns[0]["role"] == "system" and not _takes_system(tokenizer):
+        turns = _folded(turns)
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    # the template writes the special tokens itself
+    return list(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def stop_ids(tokenizer: Any, model: Any) -> tuple[int, ...]:
+    """Returns the ids of all tokens that end an answer, ascending: end of turn and end of text.
+
+    They come from the tokenizer, the generation config and the model config; chat models of several families end
+    their turns with another token than the one the tokenizer calls end of sequence.
+    """
+    found: set[int] = set()
+    for source in (tokenizer, model.generation_config, model.config):
+        ids = getattr(source, "eos_token_id", None)
+        found.update([ids] if isinstance(ids, int) else ids or [])
+    vocabulary = tokenizer.get_vocab()
+    found.update(vocabulary[token] for token in _END_OF_TURN if token in vocabulary)
+    return tuple(sorted(found))
+
+
+# End-of-turn tokens of ChatML (Qwen, SmolLM), Llama 3, Gemma, and end-of-text of the first two
+_END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>")
+
+
+def _takes_system(tokenizer: Any) -> bool:
+    """Whether the template renders a system message instead of refusing or dropping it."""
+    from jinja2 import TemplateError
+
+    probe = [{"role": "system", "content": "a7f3"}, {"role": "user", "content": "b"}]
+    try:
+        return "a7f3" in tokenizer.apply_chat_template(probe, tokenize=False)
+    except TemplateError:
+        return False
+
+
+def _folded(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+    system, *rest = turns
+    if not rest or rest[0]["role"] != "user":
+        return [{"role": "user", "content": system["content"]}, *rest]
+    first = {"role": "user", "content": f"{system['content']}\n\n{rest[0]['content']}"}
+    return [first, *rest[1:]]
+
+
+def _plain(turns: list[dict[str, str]]) -> str:
+    names = {"system": "", "user": "User: ", "assistant": "Assistant: "}
+    return "\n\n".join([names[turn["role"]] + turn["content"] for turn in turns] + ["Assistant:"])
