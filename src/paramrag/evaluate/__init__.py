@@ -1,0 +1,37 @@
+"""Question files -> questions; predictions -> scores with intervals; runs -> comparisons. Never imports torch."""
+
+from .compare import Comparison, compare
+from .datasets import load_questions
+from .metrics import METRICS, Metric, metric, metrics_for
+from .questions import JudgedPassage, Question
+from .run_directory import read_run, read_run_samples
+from .runner import AskMany, evaluate
+from .samples import Sample
+from .statistics import Estimate, McNemar, bootstrap_mean, mcnemar, paired_difference, wilson
+from .summary import ModeSummary, Summary, retrieval_of
+
+__all__ = [
+    "METRICS",
+    "AskMany",
+    "Comparison",
+    "Estimate",
+    "JudgedPassage",
+    "McNemar",
+    "Metric",
+    "ModeSummary",
+    "Question",
+    "Sample",
+    "Summary",
+    "bootstrap_mean",
+    "compare",
+    "evaluate",
+    "load_questions",
+    "mcnemar",
+    "metric",
+    "metrics_for",
+    "paired_difference",
+    "read_run",
+    "read_run_samples",
+    "retrieval_of",
+    "wilson",
+]
