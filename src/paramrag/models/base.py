@@ -7,11 +7,14 @@ weights are loaded, never changed.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from .. import errors
@@ -52,6 +55,17 @@ class BaseModel:
     """Where the weights are."""
     dtype: torch.dtype
     """What they are computed in."""
+
+    @property
+    def decoder(self) -> Any:
+        """The model without its head: embeddings, decoder layers (`.layers`) and final norm (`.norm`)."""
+        return self.model.get_decoder()
+
+    def head(self, states: torch.Tensor) -> torch.Tensor:
+        """Returns logits [..., V] of the last layer's output [..., D]: final norm, output embedding, soft cap."""
+        logits: torch.Tensor = self.model.get_output_embeddings()(self.decoder.norm(states))
+        cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
 def load_base(
@@ -147,9 +161,10 @@ def _load(name: str, source: Path | str, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        with _no_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(source)
+            model, loading = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, output_loading_info=True)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         if isinstance(source, Path):
             raise errors.ModelError(
                 f"{name!r} cannot be loaded from {source}: {error}; expected a folder written by save_pretrained, with "
@@ -161,7 +176,26 @@ def _load(name: str, source: Path | str, dtype: torch.dtype) -> tuple[Any, Any]:
             f"Pull it where there is a connection (`hf download {name}`) and give the folder, give a .gguf file, or "
             f"use a bundled model: {known}"
         ) from error
+    if missing := sorted(loading["missing_keys"]):
+        raise errors.ModelError(
+            f"{name!r} lacks {len(missing)} of the weights of a {model.config.model_type} language model, such as "
+            f"{missing[0]}; its files are incomplete or belong to another kind of model, so fetch it again"
+        )
     return model, tokenizer
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keeps transformers from drawing its own bars for work of half a second."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _snapshot(hub_id: str) -> Path:

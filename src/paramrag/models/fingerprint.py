@@ -12,17 +12,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 
+from ..errors import ModelError
 from ..types import content_hash
 from .cache import cache_folder
+
+_log = logging.getLogger(__name__)
 
 _VERSION = 1
 _LENGTH = 16
@@ -37,14 +42,18 @@ _SETTINGS = (
     *("attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar"),
 )
 
+# Tokenizers that differ at all tend to differ here: spaces, digits, contractions, case, scripts, special tokens
 _PROBE = (
-    "The Zorbik Tower (1889) cost 1,234.56 francs; wasn't it Ångström's?\n\n\tdef f(x):  return x**2  # naïve — 東京 🗼"
+    " The Zorbik Tower (est. 1889) cost 1,234.56 francs; wasn't it Ångström's?  We'LL see: don’t\u00a0ask…"
+    "\n\n1. item\n\n  2) x\r\n\tdef f(x):    return x**2 if x>=10 else -3e-7  # naïve\n\n\n"
+    "東京タワー, Владивосток, القاهرة, हिन्दी, ﬁne 🗼 antidisestablishmentarianism HTTPServerError2 "
+    "http://a.b/c?d=e&f=%20 <s></s><|im_start|>user<|im_end|><unk>[INST] \u200b end "
 )
 
 
 def fingerprint_model(model: Any, tokenizer: Any) -> str:
     """Returns the fingerprint of a loaded model; equal to that of its folder if no precision was lost in loading."""
-    return _fingerprint(model.config, tokenizer, model.state_dict().items())
+    return _fingerprint(model.config, tokenizer, ((name, tensor.detach) for name, tensor in model.state_dict().items()))
 
 
 def fingerprint_folder(folder: Path, config: Any, tokenizer: Any) -> str:
@@ -67,21 +76,20 @@ def fingerprint_folder(folder: Path, config: Any, tokenizer: Any) -> str:
     return found
 
 
-def _fingerprint(config: Any, tokenizer: Any, tensors: Iterable[tuple[str, Any]]) -> str:
+def _fingerprint(config: Any, tokenizer: Any, tensors: Iterable[tuple[str, Callable[[], torch.Tensor]]]) -> str:
     text_config = config.get_text_config()
     settings = {name: getattr(text_config, name, None) for name in _SETTINGS}
     digest = hashlib.sha256(f"paramrag-base-{_VERSION}".encode())
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(_tokenizer_hash(tokenizer).encode())
-    for name, tensor in sorted(tensors):
+    for name, read in sorted(tensors, key=lambda entry: entry[0]):
         if name == "lm_head.weight" and text_config.tie_word_embeddings:
             continue  # some folders store the tied matrix twice, and loading ignores the second
-        value: torch.Tensor = tensor() if callable(tensor) else tensor
-        value = value.detach().cpu()
+        value = read().cpu()
         if value.is_floating_point():
             value = value.to(torch.float32)
         digest.update(f"{name}{list(value.shape)}{value.dtype}".encode())
-        digest.update(value.contiguous().view(torch.uint8).numpy() if value.dim() else repr(value.item()).encode())
+        digest.update(value.reshape(-1).contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:_LENGTH]
 
 
@@ -93,17 +101,26 @@ def _tokenizer_hash(tokenizer: Any) -> str:
 
 
 def _stored(folder: Path) -> Iterator[tuple[str, Callable[[], torch.Tensor]]]:
-    """Yields (name, reader) for every tensor in the folder's weight files; a reader loads its tensor alone."""
-    files = sorted(folder.glob("*.safetensors"))
-    if files:
-        for file in files:
-            handle = safe_open(file, framework="pt")
+    """Yields (name, reader) for every tensor that transformers would load; a reader loads its tensor alone."""
+    for file in _weight_files(folder):
+        if file.suffix == ".safetensors":
+            handle: Any = safe_open(file, framework="pt")
             for name in handle.keys():  # noqa: SIM118  (not a mapping)
-                yield name, lambda handle=handle, name=name: handle.get_tensor(name)
-        return
-    for file in sorted(folder.glob("pytorch_model*.bin")):
-        for name, tensor in torch.load(file, map_location="cpu", weights_only=True, mmap=True).items():
-            yield name, lambda tensor=tensor: tensor
+                yield name, partial(handle.get_tensor, name)
+        else:
+            for name, tensor in torch.load(file, map_location="cpu", weights_only=True, mmap=True).items():
+                yield name, tensor.detach
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """Returns the files that hold the weights; a folder may hold the same weights again for other programs."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return [folder / name]
+        if (index := folder / f"{name}.index.json").is_file():
+            places = json.loads(index.read_text("utf-8"))["weight_map"]
+            return [folder / file for file in sorted(set(places.values()))]
+    raise ModelError(f"folder {str(folder)!r} holds no weights; expected model.safetensors or pytorch_model.bin")
 
 
 def _recall(memory: Path, stamp: str) -> str | None:
@@ -115,8 +132,11 @@ def _recall(memory: Path, stamp: str) -> str | None:
 
 
 def _remember(memory: Path, stamp: str, found: str) -> None:
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=memory.parent, suffix=".part")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"stamp": stamp, "fingerprint": found}, file)
-    os.replace(scratch, memory)
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, scratch = tempfile.mkstemp(dir=memory.parent, suffix=".part")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump({"stamp": stamp, "fingerprint": found}, file)
+        os.replace(scratch, memory)
+    except OSError as error:
+        _log.warning("the fingerprint is computed again at each load: the cache cannot be written (%s)", error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..errors import ModelError
 from ..types import Passage
 
 DEFAULT_SYSTEM = "Answer the question with a short phrase."
@@ -48,13 +49,24 @@ def chat_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]
     Args:
         tokenizer: of the base model.
         messages: {"role": "system" | "user" | "assistant", "content": text}, in order.
+
+    Raises:
+        ModelError: the template refuses this order of roles.
     """
+    from jinja2 import TemplateError
+
     turns = [dict(message) for message in messages]
     if not tokenizer.chat_template:
         return list(tokenizer(_plain(turns)).input_ids)
     if turns and turns[0]["role"] == "system" and not _takes_system(tokenizer):
         turns = _folded(turns)
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    try:
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except TemplateError as error:
+        roles = ", ".join(turn["role"] for turn in turns)
+        raise ModelError(
+            f"the model's chat template refuses the turns {roles}: {error}; expected user and assistant in alternation"
+        ) from error
     # the template writes the special tokens itself
     return list(tokenizer(text, add_special_tokens=False).input_ids)
 
