@@ -1,0 +1,235 @@
+"""Adding documents, removing them, and sweeping away what no document holds. The order of commits: see `journal`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import ConfigError, CorpusError, NotFoundError
+from ..types import Document, Passage, Progress
+from .catalog import Catalog
+from .journal import Journal
+from .records import AddReport, RemoveReport
+from .search import ensure_index, refresh, searchable
+from .tables import (
+    ADAPTERS,
+    ATTACHED,
+    DOCUMENT_SCHEMA,
+    DOCUMENTS,
+    ITEMS,
+    PASSAGE_SCHEMA,
+    PASSAGES,
+    Tables,
+    column,
+)
+
+BATCH_DOCUMENTS = 1024
+BATCH_CHARACTERS = 8 << 20
+_DELETE_KEYS = 10_000
+
+Source = str | Path | Passage | Document
+"""What can be added: a file, a folder, a passage, a document already cut."""
+
+
+@dataclass
+class _Sources:
+    """The documents to add, and what could not be read once they are all taken."""
+
+    documents: Iterator[Document]
+    skipped: list[Any] = field(default_factory=list)
+
+
+def read_sources(source: Source | Iterable[Source], *, words: int, progress: Progress | None) -> _Sources:
+    """Turns what the user gave into documents. A passage given as such is a document of its own, with its id."""
+    given = [source] if isinstance(source, Source) else list(source)
+    ready: list[Document] = []
+    paths: list[str | Path] = []
+    for entry in given:
+        if isinstance(entry, Document):
+            ready.append(entry)
+        elif isinstance(entry, Passage):
+            ready.append(Document(entry.id, entry.title, entry.id, (entry,)))
+        elif isinstance(entry, str | Path):
+            paths.append(entry)
+        else:
+            raise ConfigError(f"cannot add a {type(entry).__name__}; expected a path, a Passage or a Document")
+    sources = _Sources(iter(ready))
+    if paths:
+        from ..corpus import read
+
+        reading = read(paths, words=words, progress=progress)
+
+        def documents() -> Iterator[Document]:
+            yield from ready
+            yield from reading.documents
+            sources.skipped.extend(reading.skipped)
+
+        sources.documents = documents()
+    return sources
+
+
+def add(
+    tables: Tables,
+    journal: Journal,
+    catalog: Callable[[], Catalog],
+    sources: _Sources,
+    progress: Progress | None,
+) -> AddReport:
+    """Adds documents in batches, each of them durable when the next begins."""
+    added = replaced = unchanged = passages = done = 0
+    for batch in _batches(sources.documents):
+        done += len(batch)
+        with journal.writing("add"):
+            before = catalog()
+            new = [document for document in batch if document.fingerprint != before.fingerprint(document.id)]
+            if new:
+                _write(tables, journal, catalog, new)
+        gone = sum(document.id in before for document in new)
+        added, replaced, unchanged = added + len(new) - gone, replaced + gone, unchanged + len(batch) - len(new)
+        passages += sum(len(document.passages) for document in new)
+        if progress:
+            progress("add", done, None)
+    if added or replaced:
+        if progress:
+            progress("index", 0, 1)
+        with journal.writing("index"):
+            refresh(tables)
+        if progress:
+            progress("index", 1, 1)
+    return AddReport(added, replaced, unchanged, passages, tuple(sources.skipped))
+
+
+def remove(
+    tables: Tables, journal: Journal, catalog: Callable[[], Catalog], document_ids: Sequence[str]
+) -> RemoveReport:
+    """Removes documents and what only they held.
+
+    Raises:
+        NotFoundError: one of them is not there; nothing is removed then.
+    """
+    with journal.writing("remove"):
+        before = catalog()
+        missing = [document_id for document_id in document_ids if document_id not in before]
+        if missing:
+            raise NotFoundError(
+                f"the collection holds no document {missing[0]!r}"
+                + (f" (and {len(missing) - 1} more of the {len(document_ids)} named)" if len(missing) > 1 else "")
+                + "; nothing was removed; `documents()` lists those it holds"
+            )
+        with journal.marked("remove"):
+            documents = _delete(tables, DOCUMENTS, dict.fromkeys(document_ids))
+            counts = _forget(tables, catalog(), before.held_by(document_ids))
+            refresh(tables)
+    return RemoveReport(documents, counts[PASSAGES], counts[ITEMS], counts[ADAPTERS])
+
+
+def sweep(tables: Tables, catalog: Catalog) -> int:
+    """Deletes every row that hangs on no document, and returns how many there were."""
+    return sum(_forget(tables, catalog, None).values())
+
+
+def orphans(tables: Tables, catalog: Catalog) -> int:
+    """Returns how many rows hang on no document."""
+    return sum(
+        not catalog.holds(key) for name in tables.names(PASSAGES, *ATTACHED) for key in tables.require(name).offsets
+    )
+
+
+def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
+    """Cuts the stream into commits; a document id that comes twice opens a new one, so that the later wins."""
+    batch: dict[str, Document] = {}
+    characters = 0
+    for document in documents:
+        if document.id in batch or len(batch) >= BATCH_DOCUMENTS or characters >= BATCH_CHARACTERS:
+            yield list(batch.values())
+            batch, characters = {}, 0
+        batch[document.id] = document
+        characters += sum(len(passage.text) for passage in document.passages)
+    if batch:
+        yield list(batch.values())
+
+
+def _write(tables: Tables, journal: Journal, catalog: Callable[[], Catalog], documents: list[Document]) -> None:
+    tables.create(PASSAGES, PASSAGE_SCHEMA)
+    ensure_index(tables)
+    tables.create(DOCUMENTS, DOCUMENT_SCHEMA)
+    known = tables.require(PASSAGES).offsets
+    passages = {
+        passage_id: passage
+        for document in documents
+        for passage in document.passages
+        for passage_id in [passage.id]
+        if passage_id not in known
+    }
+    document_rows, passage_rows = _document_rows(documents), _passage_rows(passages)
+    replaced = catalog().held_by(document.id for document in documents)
+    with journal.marked("add"):
+        if passages:
+            tables.append(PASSAGES, passage_rows)
+        tables.upsert(DOCUMENTS, document_rows)
+        if replaced:
+            _forget(tables, catalog(), replaced)
+
+
+def _document_rows(documents: list[Document]) -> pa.Table:
+    return _checked(
+        {
+            "id": [document.id for document in documents],
+            "title": [document.title for document in documents],
+            "fingerprint": [document.fingerprint for document in documents],
+            "passage_ids": [[passage.id for passage in document.passages] for document in documents],
+            "starts": [[passage.start for passage in document.passages] for document in documents],
+            "ends": [[passage.end for passage in document.passages] for document in documents],
+        },
+        DOCUMENT_SCHEMA,
+    )
+
+
+def _passage_rows(passages: dict[str, Passage]) -> pa.Table:
+    return _checked(
+        {
+            "id": list(passages),
+            "title": [passage.title for passage in passages.values()],
+            "body": [searchable(passage.title, passage.text) for passage in passages.values()],
+        },
+        PASSAGE_SCHEMA,
+    )
+
+
+def _checked(columns: dict[str, list[Any]], schema: pa.Schema) -> pa.Table:
+    try:
+        return pa.table(columns, schema=schema)
+    except UnicodeEncodeError as error:
+        raise CorpusError(
+            f"a document holds text that is not valid Unicode ({error.reason}): "
+            f"{error.object[max(0, error.start - 20) : error.start + 20]!r}; decode its source with errors='replace'"
+        ) from error
+
+
+def _forget(tables: Tables, catalog: Catalog, candidates: set[str] | None) -> dict[str, int]:
+    """Deletes the rows of passages that no document holds, of the candidates or of all; returns counts per kind."""
+    counts = dict.fromkeys((PASSAGES, *ATTACHED), 0)
+    for name in tables.names(*counts):
+        snapshot = tables.require(name)
+        keys = snapshot.offsets if candidates is None else candidates
+        dead = [key for key in keys if key in snapshot.offsets and not catalog.holds(key)]
+        if not dead:
+            continue
+        kind = next(kind for kind in counts if name.startswith(kind))
+        if kind == ITEMS:
+            counts[kind] += sum(column(snapshot.take(dead, ["count"]), "count"))
+        else:
+            counts[kind] += len(dead)
+        _delete(tables, name, dead)
+    return counts
+
+
+def _delete(tables: Tables, name: str, keys: Iterable[str]) -> int:
+    listed = list(keys)
+    return sum(
+        tables.delete(name, listed[first : first + _DELETE_KEYS]) for first in range(0, len(listed), _DELETE_KEYS)
+    )

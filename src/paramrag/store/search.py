@@ -1,0 +1,121 @@
+"""BM25 over titles and texts, by the inverted index of Lance.
+
+English stemming, stop words left out, accents folded. Title and text are one searchable string in which the title
+stands `TITLE_WEIGHT` times: replicating a field's words is how BM25 weighs fields without leaving the model
+(Robertson, Zaragoza, Taylor: Simple BM25 extension to multiple weighted fields, CIKM 2004). Measured hit@3 on 250
+PopQA and 242 SQuAD questions over 9,280 passages: 0.848 and 0.959 with weight 1, 0.940 and 0.967 with 4; two indexed
+columns with summed scores 0.808 and 0.946.
+
+Rows that are not indexed yet are found by a scan. Deleted rows are never found, but they count in the index's
+statistics until their fragment is rewritten; `refresh` does both, so that scores are those of a collection that
+never had them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pyarrow as pa
+from lance.query import MatchQuery
+
+from ..errors import ConfigError
+from ..types import Hit, Passage
+from .catalog import Catalog
+from .tables import PASSAGES, Snapshot, Tables, column, deleted_rows
+
+TITLE_WEIGHT = 4
+FRAGMENT_ROWS = 65_536
+"""Passages per file at most: what a removal has to rewrite."""
+_FRAGMENTS = 32
+_INDEX = "body_idx"
+
+
+def searchable(title: str, text: str) -> str:
+    """Returns what is indexed and stored for a passage."""
+    return f"{title}\n" * TITLE_WEIGHT + text if title else text
+
+
+def text_of(title: str, body: str) -> str:
+    """Returns the passage's text: the inverse of `searchable`."""
+    return body[TITLE_WEIGHT * (len(title) + 1) :] if title else body
+
+
+def passage_of(title: str, body: str, start: int, end: int) -> Passage:
+    """Returns a stored passage."""
+    return Passage(text=text_of(title, body), title=title, start=start, end=end)
+
+
+def ensure_index(tables: Tables) -> None:
+    """Creates the index where it is missing; every later row then comes under its tokenizer."""
+    snapshot = tables.require(PASSAGES)
+    if not has_index(snapshot):
+        tables.handle(PASSAGES).create_scalar_index(
+            "body",
+            "INVERTED",
+            name=_INDEX,
+            base_tokenizer="simple",
+            language="English",
+            lower_case=True,
+            stem=True,
+            remove_stop_words=True,
+            ascii_folding=True,
+            with_position=False,
+        )
+
+
+def has_index(snapshot: Snapshot) -> bool:
+    """Returns whether the passages are indexed at all."""
+    return any(index.name == _INDEX for index in snapshot.dataset.describe_indices())
+
+
+def unindexed(snapshot: Snapshot) -> int:
+    """Returns how many passages the index does not cover yet."""
+    statistics = snapshot.dataset.stats.index_stats(_INDEX)
+    return int(statistics["num_unindexed_rows"])
+
+
+def refresh(tables: Tables) -> None:
+    """Brings the index up to date: indexes new rows, and rewrites the fragments that hold deleted ones."""
+    dataset = tables.handle(PASSAGES)
+    if deleted_rows(dataset) or len(dataset.get_fragments()) > _FRAGMENTS:
+        dataset.optimize.compact_files(materialize_deletions_threshold=0.0, target_rows_per_fragment=FRAGMENT_ROWS)
+    if unindexed(tables.require(PASSAGES)):
+        tables.handle(PASSAGES).optimize.optimize_indices()
+
+
+def search(tables: Tables, current: Callable[[], Catalog], query: str, k: int) -> list[Hit]:
+    """Returns the best k passages; equal scores are ordered by passage id."""
+    if not isinstance(query, str):
+        raise ConfigError(f"search query is a {type(query).__name__}; expected a string")
+    if k < 0:
+        raise ConfigError(f"search for {k} passages; expected 0 or more")
+    snapshot = tables.snapshot(PASSAGES)
+    if snapshot is None or k == 0 or not re.search(r"\w", query):
+        return []
+    # Some more than asked for: rows of an unfinished write are dropped, and a tie at the border must be seen whole.
+    limit = k + 8
+    while True:
+        found = _matches(snapshot, query, limit)
+        catalog = current()  # after the matches: what was removed meanwhile is dropped
+        live = [row for row in found if catalog.holds(row[1])]
+        if len(found) < limit or (len(live) > k and live[-1][0] > live[k - 1][0]):
+            break
+        limit *= 2
+    return [
+        Hit(passage_of(title, body, start, end), document_id, -negative)
+        for negative, passage_id, title, body in live[:k]
+        for document_id, start, end in [catalog.place(passage_id)]
+    ]
+
+
+def _matches(snapshot: Snapshot, query: str, limit: int) -> list[tuple[float, str, str, str]]:
+    scanner = snapshot.dataset.scanner(
+        columns=["id", "title", "body", "_score"],
+        full_text_query=MatchQuery(query, "body"),
+        limit=limit,
+        disable_scoring_autoprojection=True,
+    )
+    table: pa.Table = scanner.to_table()
+    negative = [-float(score) for score in column(table, "_score")]
+    return sorted(zip(negative, column(table, "id"), column(table, "title"), column(table, "body"), strict=True))
