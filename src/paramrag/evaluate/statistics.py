@@ -108,8 +108,11 @@ def mcnemar(a: Sequence[float], b: Sequence[float]) -> McNemar:
     only_a = sum(x > y for x, y in zip(a, b, strict=True))
     only_b = sum(y > x for x, y in zip(a, b, strict=True))
     discordant = only_a + only_b
-    # Whole numbers until the last division: exact for any number of questions.
-    tail = sum(math.comb(discordant, count) for count in range(min(only_a, only_b) + 1))
+    # Binomial coefficients, one from the last, as whole numbers: exact for any number of questions.
+    tail = ways = 1
+    for count in range(min(only_a, only_b)):
+        ways = ways * (discordant - count) // (count + 1)
+        tail += ways
     return McNemar(only_a, only_b, min(1.0, 2 * tail / 2**discordant))
 
 

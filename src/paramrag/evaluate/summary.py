@@ -63,19 +63,17 @@ def retrieval_of(samples: Mapping[str, Sequence[Sample]], questions: Sequence[Qu
     Taken from the mode that retrieved for the most questions, since modes share a retriever; a question without a hit
     is a miss. hit@3 is left out where fewer than three passages were retrieved.
     """
-    gold = {question.id: question.gold_ids for question in questions if question.gold_ids}
+    wanted = {question.id: len(question.gold_ids) for question in questions if question.gold_ids}
     retrieved = max(samples.values(), key=lambda found: sum(bool(sample.hits) for sample in found), default=[])
-    judged = [
-        ([hit["passage_id"] for hit in sample.hits], gold[sample.id]) for sample in retrieved if sample.id in gold
-    ]
-    k = max((len(ids) for ids, _ in judged), default=0)
+    judged = [([hit["gold"] for hit in sample.hits], wanted[sample.id]) for sample in retrieved if sample.id in wanted]
+    k = max((len(golds) for golds, _ in judged), default=0)
     if not k:
         return {"n": 0}
 
     def hit(at: int) -> float:
-        return sum(not wanted.isdisjoint(ids[:at]) for ids, wanted in judged) / len(judged)
+        return sum(any(golds[:at]) for golds, _ in judged) / len(judged)
 
-    recall = sum(len(wanted.intersection(ids)) / len(wanted) for ids, wanted in judged) / len(judged)
+    recall = sum(len(set(golds) - {None}) / count for golds, count in judged) / len(judged)
     return {
         "hit@1": hit(1),
         **({"hit@3": hit(3)} if k >= 3 else {}),

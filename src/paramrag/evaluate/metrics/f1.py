@@ -21,9 +21,14 @@ class Overlap(NamedTuple):
 
 
 def overlap(prediction: str, gold: str) -> Overlap:
-    """Returns the overlap; "yes", "no" and "noanswer" on either side must match exactly, as in HotpotQA's script."""
+    """Returns the overlap.
+
+    "yes", "no" and "noanswer" on either side must match exactly, as in HotpotQA's script, and so must a gold answer of
+    articles or punctuation alone.
+    """
     pair = align(prediction, gold)
-    if pair.prediction != pair.gold and not {pair.prediction, pair.gold}.isdisjoint(_ALL_OR_NOTHING):
+    strict = pair.whole or pair.gold in _ALL_OR_NOTHING or pair.prediction in _ALL_OR_NOTHING
+    if strict and pair.prediction != pair.gold:
         return Overlap(0.0, 0.0, 0.0)
     predicted, wanted = pair.prediction.split(), pair.gold.split()
     same = (Counter(predicted) & Counter(wanted)).total()
