@@ -28,7 +28,7 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    augmenter: str = Field("auto", description="auto, rules, model, openai:MODEL, or items (already in the collection)")
+    augmenter: str = Field("auto", description="auto, rules, model, openai:MODEL, or items (those put into the collection)")
     questions: int = Field(16, ge=0, le=200, description="question-answer items wanted per passage")
     rewrites: int = Field(0, ge=0, le=20, description="rewrites of the passage, as in PRAG")
 
@@ -39,7 +39,6 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field("default", description="what people call it; not part of its id")
-    method: Literal["static", "dynamic"] = Field("static", description="trained (static) or predicted (dynamic)")
     rank: int = Field(2, ge=1, le=256, description="rank of each update")
     alpha: float = Field(32.0, gt=0, description="LoRA alpha; the update is scaled by alpha / rank")
     modules: tuple[Literal["gate_proj", "up_proj", "down_proj"], ...] = Field(
@@ -47,8 +46,8 @@ class Recipe(BaseModel):
     )
     layers: str = Field("all", description="all, first-half, last-half, last-quarter, last, or ranges such as 15-29,3")
     activation: Activation = Field("answer", description="answer: on while answering (as aLoRA); full: as PRAG")
-    objective: Literal["nll-all", "nll-answer", "kl"] = Field(
-        "nll-answer", description="loss on all tokens (PRAG), on the answer, or KL to the model reading the passage"
+    objective: Literal["nll-all", "nll-answer"] = Field(
+        "nll-answer", description="loss on all tokens (PRAG) or on the answer"
     )
     training_set: Literal["closed-book", "prag"] = Field(
         "closed-book", description="questions alone, or PRAG's mix of prompts with the passage and its rewrites"

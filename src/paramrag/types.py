@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from .store.layout import AdapterLayout
+
 Activation = Literal["full", "answer"]
 """Where in the sequence an injection is on: everywhere, or from the last prompt token on."""
 
@@ -119,7 +121,9 @@ class Adapter:
     key: AdapterKey
     """Identity; an adapter is refused where base or recipe differ."""
     row: np.ndarray
-    """float32 [P], laid out by `store.layout.AdapterLayout`."""
+    """float32 [P]."""
+    layout: AdapterLayout
+    """Where each factor stands in the row."""
     stats: Mapping[str, float] = field(default_factory=dict)
     """What its making cost and reached: `steps`, `loss`, `seconds`, `items`."""
 

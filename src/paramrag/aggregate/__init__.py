@@ -1,0 +1,6 @@
+"""Adapters and weights -> injection."""
+
+from .rules import Aggregator, aggregator, concat, mean
+from .weights import Weighting, weighting
+
+__all__ = ["Aggregator", "Weighting", "aggregator", "concat", "mean", "weighting"]

@@ -1,0 +1,20 @@
+"""Logits -> next token, greedy or sampled, reproducible per request. Knows nothing of models."""
+
+from __future__ import annotations
+
+import torch
+
+
+def next_token(
+    logits_V: torch.Tensor, *, temperature: float = 0.0, top_p: float = 1.0, generator: torch.Generator | None = None
+) -> int:
+    """Returns a token id: the most likely at temperature 0, else drawn from the nucleus of mass `top_p`.
+
+    Nucleus sampling: arXiv 1904.09751, section 3.1.
+    """
+    if temperature <= 0:
+        return int(logits_V.argmax())
+    probabilities, order = torch.softmax(logits_V.float() / temperature, dim=-1).sort(descending=True)
+    outside = probabilities.cumsum(0) - probabilities >= top_p  # the first token always stays
+    probabilities = probabilities.masked_fill(outside, 0.0)
+    return int(order[torch.multinomial(probabilities.cpu(), 1, generator=generator)[0]])

@@ -1,0 +1,191 @@
+"""Encodes a collection by training: what is missing is made, batch by batch, each batch stored as it is done.
+
+A killed run loses at most the batch it was in; running it again goes on. The augmenter makes training items for
+passages that have none, and they are stored first, so paid-for items are never made twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..augment import Augmenter, augmenter
+from ..config import Recipe, load_recipe
+from ..errors import NotFoundError
+from ..infer import Engine
+from ..store import Collection
+from ..types import Adapter, Passage, Progress, TrainingItem
+from .sequences import sequences
+from .trainer import Failed, train
+
+BATCH_PASSAGES = 8
+"""Passages trained together: enough rows to keep two cores busy, little to lose to a kill."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeReport:
+    """What `encode` did."""
+
+    encoded: int
+    """Adapters made."""
+    present: int
+    """Passages that had one already."""
+    failed: tuple[Failed, ...]
+    """Passages without one, and why."""
+    items: int
+    """Training items used."""
+    seconds: float
+    """Wall time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeEstimate:
+    """What `encode` would do, before it does it."""
+
+    passages: int
+    """Adapters to make."""
+    present: int
+    """Passages that have one already."""
+    unaugmented: int
+    """Passages that need training items first."""
+    seconds: float
+    """Training time on this machine, from a timed sample; making the items not counted."""
+    bytes: int
+    """Size of the new adapters."""
+    tokens: int
+    """Tokens in one pass over all items."""
+
+
+class StaticParameterizer:
+    """Passage -> adapter, by training on the passage's items."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        recipe: str | Recipe = "default",
+        *,
+        augment: Augmenter | None = None,
+        storage: str = "fp32",
+    ) -> None:
+        """Settles how adapters are made.
+
+        Args:
+            engine: holds the base model.
+            recipe: shipped name, YAML file or recipe.
+            augment: makes training items; None takes the recipe's augmenter.
+            storage: how adapters are stored: fp32, fp16, bf16 or int8.
+        """
+        self.engine = engine
+        self.recipe = load_recipe(recipe)
+        self.layout = engine.layout(self.recipe)
+        self._storage = storage
+        settings = self.recipe.augmentation
+        self._augment = augment or augmenter(
+            settings.augmenter,
+            engine=engine,
+            questions=settings.questions,
+            rewrites=settings.rewrites,
+            seed=self.recipe.seed,
+        )
+
+    def encode(
+        self, collection: Collection, passage_ids: Sequence[str] | None = None, *, progress: Progress | None = None
+    ) -> EncodeReport:
+        """Makes the missing adapters of a collection, or of some of its passages.
+
+        Args:
+            progress: called as ("encode", passages done, passages to do).
+
+        Raises:
+            NotFoundError: a passage is not in the collection.
+        """
+        started = time.perf_counter()
+        wanted, missing = self._missing(collection, passage_ids)
+        collection.put_recipe(self.recipe, self.engine.fingerprint, self.layout)
+        failed: list[Failed] = []
+        items_used = 0
+        if progress:
+            progress("encode", 0, len(missing))
+        for start in range(0, len(missing), BATCH_PASSAGES):
+            passages = collection.passages(missing[start : start + BATCH_PASSAGES])
+            items = self._items(collection, passages)
+            made: list[Adapter] = []
+            for result in train(self.engine.base, self.recipe, self.layout, [(p, items[p.id]) for p in passages]):
+                if isinstance(result, Failed):
+                    failed.append(result)
+                else:
+                    made.append(result)
+                    items_used += len(items[result.key.passage_id])
+            if made:
+                collection.put_adapters(made, self.layout, dtype=self._storage)
+            if progress:
+                progress("encode", start + len(passages), len(missing))
+        return EncodeReport(
+            encoded=len(missing) - len(failed),
+            present=len(wanted) - len(missing),
+            failed=tuple(failed),
+            items=items_used,
+            seconds=time.perf_counter() - started,
+        )
+
+    def estimate(self, collection: Collection, passage_ids: Sequence[str] | None = None) -> EncodeEstimate:
+        """Returns what `encode` would cost; trains a few passages for one step each to time it, and stores nothing."""
+        wanted, missing = self._missing(collection, passage_ids)
+        known = collection.items(missing, self._augment.id)
+        seconds, tokens = 0.0, 0
+        sample = missing[:BATCH_PASSAGES]
+        if sample:
+            passages = collection.passages(sample)
+            items = {p.id: known.get(p.id) or _stand_ins(p, self.recipe.augmentation.questions) for p in passages}
+            lengths = [
+                len(sequence.context) + len(sequence.tail)
+                for p in passages
+                for sequence in sequences(self.engine.base, self.recipe, p, items[p.id])
+            ]
+            tokens = round(sum(lengths) / len(sample) * len(missing))
+            once = self.recipe.model_copy(update={"epochs": 1})
+            timings = []
+            for recipe in (once, once.model_copy(update={"epochs": 3})):
+                started = time.perf_counter()
+                list(train(self.engine.base, recipe, self.layout, [(p, items[p.id]) for p in passages]))
+                timings.append(time.perf_counter() - started)
+            per_epoch = max(0.0, timings[1] - timings[0]) / 2
+            batch_seconds = timings[0] + per_epoch * (self.recipe.epochs - 1)
+            seconds = batch_seconds * len(missing) / len(sample)
+        width = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}[self._storage]
+        return EncodeEstimate(
+            passages=len(missing),
+            present=len(wanted) - len(missing),
+            unaugmented=len(missing) - len(known),
+            seconds=seconds,
+            bytes=len(missing) * self.layout.size * width,
+            tokens=tokens,
+        )
+
+    def _missing(self, collection: Collection, passage_ids: Sequence[str] | None) -> tuple[list[str], list[str]]:
+        held = collection.passage_ids()
+        wanted = held if passage_ids is None else list(dict.fromkeys(passage_ids))
+        unknown = set(wanted).difference(held)
+        if unknown:
+            raise NotFoundError(f"the collection holds no passage {min(unknown)!r}; add its document first")
+        encoded = collection.encoded(self.engine.fingerprint, self.recipe.id)
+        return wanted, [passage_id for passage_id in wanted if passage_id not in encoded]
+
+    def _items(self, collection: Collection, passages: Sequence[Passage]) -> dict[str, list[TrainingItem]]:
+        known = collection.items([passage.id for passage in passages], self._augment.id)
+        new = [passage for passage in passages if passage.id not in known]
+        if new:
+            made = dict(zip((passage.id for passage in new), self._augment(new), strict=True))
+            collection.put_items(self._augment.id, made)
+            known |= made
+        return known
+
+
+def _stand_ins(passage: Passage, count: int) -> list[TrainingItem]:
+    """Items of typical size, to time training before there are real ones."""
+    words = passage.text.split() or ["x"]
+    return [
+        TrainingItem(passage.id, " ".join(words[at : at + 10]) or "x", " ".join(words[at + 10 : at + 13]) or words[0])
+        for at in range(0, max(1, count))
+    ]

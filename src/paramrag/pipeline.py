@@ -1,0 +1,202 @@
+"""retrieve -> adapters -> aggregate -> inject -> generate: one question from hits to answer, in every mode.
+
+A mode only says how many of the retrieved passages go into the text and how many into the weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .aggregate import aggregator as aggregator_of
+from .aggregate import weighting as weighting_of
+from .config import Recipe, load_recipe
+from .errors import ConfigError, NotFoundError, did_you_mean
+from .infer import Completion, Engine, Request
+from .models import prompt_ids
+from .retrieve import Retriever
+from .retrieve import retriever as retriever_of
+from .store import Collection
+from .types import AdapterKey, Answer, Hit, Injection, Trace, Used
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """Where retrieved passages go."""
+
+    name: str
+    """What users call it."""
+    text: bool
+    """Whether passages are in the prompt."""
+    weights: bool
+    """Whether their adapters are injected."""
+
+
+MODES = {
+    mode.name: mode
+    for mode in (
+        Mode("vanilla", text=False, weights=False),
+        Mode("t-rag", text=True, weights=False),
+        Mode("p-rag", text=False, weights=True),
+        Mode("pt-rag", text=True, weights=True),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A question ready for the engine, and what went into it."""
+
+    request: Request
+    used: tuple[Used, ...]
+    retrieve_ms: float
+    gather_ms: float
+
+
+class Pipeline:
+    """Answers questions from a collection with one engine in one mode."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        engine: Engine,
+        mode: str = "pt-rag",
+        *,
+        top_k: int = 3,
+        text_k: int | None = None,
+        adapter_k: int | None = None,
+        recipe: str | Recipe = "default",
+        retriever: str | Retriever = "bm25",
+        aggregator: str = "concat",
+        weighting: str = "uniform",
+        max_new_tokens: int = 32,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+    ) -> None:
+        """Settles everything but the question.
+
+        Args:
+            mode: vanilla, t-rag, p-rag or pt-rag.
+            top_k: passages to retrieve.
+            text_k: how many of them go into the prompt; None takes what the mode says (all or none).
+            adapter_k: how many of them go into the weights; None takes what the mode says.
+            recipe: whose adapters to use.
+            retriever: `bm25`, `dense`, `hybrid`, or a function (query, k) -> hits.
+            aggregator: how adapters are combined.
+            weighting: how much each counts.
+
+        Raises:
+            ConfigError: an unknown mode or rule, or counts that do not fit.
+        """
+        if mode not in MODES:
+            raise ConfigError(f"unknown mode {mode!r}: {did_you_mean(mode, MODES)}")
+        if top_k < 0:
+            raise ConfigError(f"top_k is {top_k}; expected 0 or more passages")
+        self.collection, self.engine, self.mode = collection, engine, MODES[mode]
+        self.text_k = _count("text_k", text_k, top_k if self.mode.text else 0)
+        self.adapter_k = _count("adapter_k", adapter_k, top_k if self.mode.weights else 0)
+        self.top_k = max(self.text_k, self.adapter_k)
+        self.recipe = load_recipe(recipe)
+        self._retriever = retriever_of(retriever, collection) if isinstance(retriever, str) else retriever
+        self._aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
+        self._max_new_tokens, self._temperature, self._top_p = max_new_tokens, temperature, top_p
+        self._seed, self._stop = seed, tuple(stop)
+
+    def ask(self, question: str) -> Answer:
+        """Answers one question.
+
+        Raises:
+            NotFoundError: a retrieved passage has no adapter under the recipe and the mode needs it.
+            ConfigError: the question is empty.
+        """
+        return self.ask_many([question])[0]
+
+    def ask_many(self, questions: Sequence[str]) -> list[Answer]:
+        """Answers questions in batches; each answer is what `ask` would give."""
+        started = time.perf_counter()
+        prepared = [self._prepare(question) for question in questions]
+        completions = self.engine.generate([entry.request for entry in prepared])
+        total_ms = (time.perf_counter() - started) * 1000
+        return [
+            self._answer(question, entry, completion, total_ms)
+            for question, entry, completion in zip(questions, prepared, completions, strict=True)
+        ]
+
+    def stream(self, question: str) -> Iterator[str]:
+        """Yields the answer's text as it grows."""
+        yield from self.engine.stream(self._prepare(question).request)
+
+    def _prepare(self, question: str) -> _Prepared:
+        if not question.strip():
+            raise ConfigError("the question is empty; expected some text")
+        started = time.perf_counter()
+        hits = self._retriever(question, self.top_k) if self.top_k else []
+        retrieved = time.perf_counter()
+        weights = self._weigh([hit.score for hit in hits[: self.adapter_k]])
+        injection = self._inject(hits[: self.adapter_k], weights)
+        gathered = time.perf_counter()
+        passages = [hit.passage for hit in hits[: self.text_k]]
+        request = Request(
+            prompt_ids(self.engine.base.tokenizer, question, passages),
+            injection,
+            max_new_tokens=self._max_new_tokens,
+            temperature=self._temperature,
+            top_p=self._top_p,
+            seed=self._seed,
+            stop=self._stop,
+        )
+        used = tuple(
+            Used(
+                hit=hit,
+                in_text=rank < self.text_k,
+                adapter=self._key(hit) if rank < self.adapter_k else None,
+                weight=weights[rank] if rank < self.adapter_k else 0.0,
+            )
+            for rank, hit in enumerate(hits)
+        )
+        return _Prepared(request, used, (retrieved - started) * 1000, (gathered - retrieved) * 1000)
+
+    def _inject(self, hits: Sequence[Hit], weights: Sequence[float]) -> Injection | None:
+        if not hits:
+            return None
+        base, recipe = self.engine.fingerprint, self.recipe
+        try:
+            rows = self.collection.gather([hit.passage.id for hit in hits], base=base, recipe=recipe.id)
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"{error}\nMode {self.mode.name} injects adapters of recipe {recipe.name!r} ({recipe.id}) for "
+                f"{self.engine.base.name}; make them with `paramrag encode`, or ask in mode t-rag"
+            ) from error
+        return self._aggregate(self.engine.layout(recipe), rows, weights, recipe.activation)
+
+    def _key(self, hit: Hit) -> AdapterKey:
+        return AdapterKey(hit.passage.id, self.engine.fingerprint, self.recipe.id)
+
+    def _answer(self, question: str, entry: _Prepared, completion: Completion, total_ms: float) -> Answer:
+        return Answer(
+            question=question,
+            mode=self.mode.name,
+            text=completion.text.strip(),
+            used=entry.used,
+            trace=Trace(
+                retrieve_ms=entry.retrieve_ms,
+                gather_ms=entry.gather_ms,
+                prefill_ms=completion.prefill_ms,
+                decode_ms=completion.decode_ms,
+                total_ms=total_ms,
+                prompt_tokens=completion.prompt_tokens,
+                completion_tokens=len(completion.token_ids),
+            ),
+            finish_reason=completion.finish_reason,
+        )
+
+
+def _count(name: str, given: int | None, default: int) -> int:
+    if given is None:
+        return default
+    if given < 0:
+        raise ConfigError(f"{name} is {given}; expected 0 or more passages")
+    return given
