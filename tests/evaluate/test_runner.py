@@ -152,7 +152,7 @@ from paramrag.evaluate import evaluate
 
 class Slow(Table):
     def ask_many(self, questions):
-        time.sleep(0.05)
+        time.sleep(0.2)
         return super().ask_many(questions)
 
 evaluate({{"t-rag": Slow(TEXTS, HITS)}}, QUESTIONS, Path(sys.argv[1]), batch=1,
@@ -200,12 +200,20 @@ def test_directory_of_other_questions_is_refused(tmp_path: Path) -> None:
     evaluate({"a": Table(TEXTS)}, QUESTIONS[:3], tmp_path / "run")
     with pytest.raises(EvaluationError, match=r"questions.n is 3 there, 4 now"):
         evaluate({"a": Table(TEXTS)}, QUESTIONS[:4], tmp_path / "run")
+    other_gold = Question("q0", "What is 0?", ("Paris",), QUESTIONS[1].passages)
+    with pytest.raises(EvaluationError, match=r"questions.fingerprint is .* now"):
+        evaluate({"a": Table(TEXTS)}, [other_gold, *QUESTIONS[1:3]], tmp_path / "run")
 
 
 def test_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(EvaluationError, match=r"not empty and holds no run \(thesis.tex\)"):
         run(tmp_path)
+
+
+def test_directory_left_by_a_kill_before_anything_was_run_is_taken(tmp_path: Path) -> None:
+    (tmp_path / ".run.json.draft").write_text('{"vers')
+    assert run(tmp_path).modes["t-rag"].n == 10
 
 
 def test_damaged_directories_are_refused(tmp_path: Path) -> None:
@@ -313,8 +321,8 @@ def test_progress_counts_what_is_done(tmp_path: Path) -> None:
         ({}, QUESTIONS, {}, "0 pipelines and 10 questions"),
         ({"m": Table(TEXTS)}, [], {}, "1 pipelines and 0 questions"),
         ({"m": Table(TEXTS)}, QUESTIONS, {"batch": 0}, "batch is 0"),
-        ({"m": Table(TEXTS)}, [*QUESTIONS, QUESTIONS[2]], {}, "question id 'q2' is given twice"),
-        ({"m": Table(TEXTS)}, QUESTIONS, {"metrics": ["em", "em"]}, "metric 'em' is given twice"),
+        ({"m": Table(TEXTS)}, [*QUESTIONS, QUESTIONS[2]], {}, "question id 'q2' is given 2 times"),
+        ({"m": Table(TEXTS)}, QUESTIONS, {"metrics": ["em", "em"]}, "metric 'em' is given 2 times"),
         ({"m": Table(TEXTS)}, QUESTIONS, {"metrics": ["emm"]}, "unknown metric 'emm'"),
         ({"../m": Table(TEXTS)}, QUESTIONS, {}, "mode '../m' cannot name a directory"),
         ({"m": Table(TEXTS)}, QUESTIONS, {"configuration": {"a": object()}}, "cannot be saved as JSON"),

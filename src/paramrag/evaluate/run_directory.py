@@ -69,7 +69,8 @@ class RunDirectory:
         """
         file = self.path / "run.json"
         if not file.exists():
-            foreign = [entry.name for entry in self.path.iterdir() if entry.name != ".lock"]
+            # A kill may have left the lock and a draft.
+            foreign = [entry.name for entry in self.path.iterdir() if not entry.name.startswith(".")]
             if foreign:
                 raise EvaluationError(
                     f"{str(self.path)!r} is not empty and holds no run ({', '.join(sorted(foreign)[:3])}); "
@@ -117,7 +118,7 @@ def identify(
         raise EvaluationError(
             f"the configuration cannot be saved as JSON ({error}); give plain text, numbers, lists and mappings"
         ) from error
-    asked = json.dumps([[entry.id, entry.question, entry.answers] for entry in questions])
+    asked = json.dumps([_judged_by(entry) for entry in questions])
     return {
         "version": FORMAT_VERSION,
         "configuration": plain,
@@ -166,6 +167,12 @@ def versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             found[name] = None
     return found
+
+
+def _judged_by(question: Question) -> list[Any]:
+    """Everything of a question that its scores depend on."""
+    sides = [list(question.metadata.get(side, ())) for side in ("counterfactual", "original")]
+    return [question.id, question.question, question.answers, sorted(question.gold_ids), *sides]
 
 
 def _differences(held: Any, given: Any, where: str = "") -> Iterator[str]:

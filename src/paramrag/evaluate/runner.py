@@ -6,6 +6,7 @@ Knows of a pipeline only that it answers a list of questions; encoding what is m
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -137,6 +138,6 @@ def _check(
     if batch < 1:
         raise EvaluationError(f"batch is {batch}, expected at least 1 question per call")
     for kind, names in (("question id", [q.id for q in questions]), ("metric", [m.name for m in metrics])):
-        twice = next((name for index, name in enumerate(names) if name in set(names[:index])), None)
-        if twice is not None:
-            raise EvaluationError(f"{kind} {twice!r} is given twice; expected each once")
+        name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+        if times > 1:
+            raise EvaluationError(f"{kind} {name!r} is given {times} times; expected once")
