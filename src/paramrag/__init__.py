@@ -10,13 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .evaluate import evaluate as evaluate
+    from .config import load_recipe as load_recipe
     from .infer import Engine as Engine
     from .infer import Request as Request
     from .parameterize import StaticParameterizer as StaticParameterizer
     from .pipeline import MODES as MODES
     from .pipeline import Pipeline as Pipeline
     from .store import Collection as Collection
+    from .types import Passage as Passage
+    from .types import TrainingItem as TrainingItem
 
 __version__ = "0.1.0"
 
@@ -28,14 +30,22 @@ _HOMES = {
     "Pipeline": "pipeline",
     "Request": "infer",
     "StaticParameterizer": "parameterize",
-    "evaluate": "evaluate",
     "load_recipe": "config",
     "Passage": "types",
     "TrainingItem": "types",
 }
 
-__all__ = ["MODES", "Collection", "Engine", "Passage", "Pipeline", "Request", "StaticParameterizer", "TrainingItem"]
-__all__ += ["evaluate", "load_recipe"]
+__all__ = [
+    "MODES",
+    "Collection",
+    "Engine",
+    "Passage",
+    "Pipeline",
+    "Request",
+    "StaticParameterizer",
+    "TrainingItem",
+    "load_recipe",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -172,7 +172,9 @@ class _Run:
             step += 1
             over = [row for row, number in enumerate(self._active) if step >= self._planned_steps(number)]
             for row in over:
-                done[self._jobs[self._active[row]].passage.id] = self._adapter(row, self._jobs[self._active[row]], started)
+                done[self._jobs[self._active[row]].passage.id] = self._adapter(
+                    row, self._jobs[self._active[row]], started
+                )
             if over:
                 self._leave(over, gradient)
                 micro_batches = []
@@ -221,7 +223,9 @@ class _Run:
         losses = torch.zeros(len(self._active), device=self._base.device)
         labels = torch.zeros(len(self._active), device=self._base.device)
         for batch in micro_batches:
-            labels.index_add_(0, batch.owners[batch.replay.row_of_label], torch.ones_like(batch.replay.labels, dtype=labels.dtype))
+            labels.index_add_(
+                0, batch.owners[batch.replay.row_of_label], torch.ones_like(batch.replay.labels, dtype=labels.dtype)
+            )
         for batch in micro_batches:
             with injected(self._base, self._factors(rows, batch)):
                 logits_MV = batch.replay.logits()
