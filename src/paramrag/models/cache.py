@@ -1,4 +1,4 @@
-"""The folder of things made once and kept: converted models and remembered fingerprints.
+"""The folder of things made once and kept: converted models and remembered hashes.
 
 It is `$PARAMRAG_CACHE`, or `~/.cache/paramrag`. Deleting it costs time, never data. Whatever appears in it appears
 whole: built in a scratch folder beside its place, then renamed, under a lock that other processes wait for.
@@ -6,6 +6,8 @@ whole: built in a scratch folder beside its place, then renamed, under a lock th
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import shutil
 import tempfile
@@ -15,6 +17,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from ..errors import ModelError
+from ..types import content_hash
+
+_log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
@@ -69,6 +74,36 @@ def require_space(folder: Path, needed_bytes: int, purpose: str) -> None:
             f"{purpose} needs {needed_bytes / 1e9:.1f} GB in {folder}, where {free_bytes / 1e9:.1f} GB are free; "
             "free some space or set PARAMRAG_CACHE to a folder on another disk"
         )
+
+
+def file_stamp(path: Path) -> str:
+    """Returns name, size and modification time: what changes when a file is replaced."""
+    status = path.stat()
+    return f"{path.name}/{status.st_size}/{status.st_mtime_ns}"
+
+
+def remembered(subject: Path, stamp: str, compute: Callable[[], str]) -> str:
+    """Returns `compute()`, or what it returned last time for the file or folder `subject` under the same stamp.
+
+    Where the cache cannot be written, it is computed each time, and a warning logged.
+    """
+    memory = cache_folder() / "hashes" / f"{content_hash(str(subject.resolve()))}.json"
+    try:
+        known = json.loads(memory.read_text("utf-8"))
+    except (OSError, json.JSONDecodeError):
+        known = {}
+    if known.get("stamp") == stamp:
+        return str(known["value"])
+    value = compute()
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, scratch = tempfile.mkstemp(dir=memory.parent, suffix=".part")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump({"subject": str(subject.resolve()), "stamp": stamp, "value": value}, file)
+        os.replace(scratch, memory)
+    except OSError as error:
+        _log.warning("%s is hashed again at each load, since the cache cannot be written: %s", subject, error)
+    return value
 
 
 def _settle(folder: Path) -> None:

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,9 +22,7 @@ from safetensors import safe_open
 
 from ..errors import ModelError
 from ..types import content_hash
-from .cache import cache_folder
-
-_log = logging.getLogger(__name__)
+from .cache import file_stamp, remembered
 
 _VERSION = 1
 _LENGTH = 16
@@ -64,16 +59,8 @@ def fingerprint_folder(folder: Path, config: Any, tokenizer: Any) -> str:
         config: its configuration, as transformers loaded it.
         tokenizer: its tokenizer, loaded.
     """
-    stamp = content_hash(
-        str(_VERSION),
-        *(f"{path.name}/{path.stat().st_size}/{path.stat().st_mtime_ns}" for path in sorted(folder.iterdir())),
-    )
-    memory = cache_folder() / "fingerprints" / f"{content_hash(str(folder.resolve()))}.json"
-    if (known := _recall(memory, stamp)) is not None:
-        return known
-    found = _fingerprint(config, tokenizer, _stored(folder))
-    _remember(memory, stamp, found)
-    return found
+    stamp = content_hash(f"fingerprint {_VERSION}", *(file_stamp(path) for path in sorted(folder.iterdir())))
+    return remembered(folder, stamp, lambda: _fingerprint(config, tokenizer, _stored(folder)))
 
 
 def _fingerprint(config: Any, tokenizer: Any, tensors: Iterable[tuple[str, Callable[[], torch.Tensor]]]) -> str:
@@ -121,22 +108,3 @@ def _weight_files(folder: Path) -> list[Path]:
             places = json.loads(index.read_text("utf-8"))["weight_map"]
             return [folder / file for file in sorted(set(places.values()))]
     raise ModelError(f"folder {str(folder)!r} holds no weights; expected model.safetensors or pytorch_model.bin")
-
-
-def _recall(memory: Path, stamp: str) -> str | None:
-    try:
-        known = json.loads(memory.read_text("utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return str(known["fingerprint"]) if known.get("stamp") == stamp else None
-
-
-def _remember(memory: Path, stamp: str, found: str) -> None:
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, scratch = tempfile.mkstemp(dir=memory.parent, suffix=".part")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"stamp": stamp, "fingerprint": found}, file)
-        os.replace(scratch, memory)
-    except OSError as error:
-        _log.warning("the fingerprint is computed again at each load: the cache cannot be written (%s)", error)

@@ -19,9 +19,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ..errors import ModelError, did_you_mean
+from ..errors import ModelError
 from ..types import Progress
-from .cache import build_once, cache_folder, require_space
+from .cache import build_once, cache_folder, file_stamp, remembered, require_space
 
 _SHARD_BYTES = 1 << 30
 _CHUNK_BYTES = 16 << 20
@@ -36,14 +36,8 @@ def folder_of(path: Path, progress: Progress | None = None) -> Path:
         ModelError: the file cannot be read as a language model.
     """
     _require_gguf(path)
-    size_bytes = path.stat().st_size
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            if progress:
-                progress("hash", file.tell(), size_bytes)
-    target = cache_folder() / "models" / f"gguf-{digest.hexdigest()[:20]}"
+    content = remembered(path, file_stamp(path), lambda: _content(path, progress))
+    target = cache_folder() / "models" / f"gguf-{content[:20]}"
     return build_once(target, lambda scratch: convert(path, scratch, progress))
 
 
@@ -78,6 +72,8 @@ def convert(path: Path, folder: Path, progress: Progress | None = None) -> None:
         # transformers keeps runs of digits and the spaces before them together, where this vocabulary was made without
         before = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(before)
+    if head_dim := _value(reader, f"{_value(reader, 'general.architecture')}.attention.key_length"):
+        config.head_dim = head_dim  # transformers reads it for some architectures only
     config.dtype = torch.float32
     config.rope_parameters |= _rope_scaling(path, reader)
     config.save_pretrained(folder)
@@ -96,6 +92,17 @@ def narrowest(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def _content(path: Path, progress: Progress | None) -> str:
+    size_bytes = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            if progress:
+                progress("hash", file.tell(), size_bytes)
+    return digest.hexdigest()
+
+
 def _require_gguf(path: Path) -> None:
     with path.open("rb") as file:
         magic = file.read(4)
@@ -107,8 +114,8 @@ def _require_architecture(path: Path, reader: Any) -> None:
     architecture = _value(reader, "general.architecture")
     if architecture not in _ARCHITECTURES:
         raise ModelError(
-            f"{path} is of architecture {architecture!r}, which is not read from GGUF: "
-            f"{did_you_mean(str(architecture), _ARCHITECTURES)}; give the model as a folder of safetensors"
+            f"{path} is of architecture {architecture!r}, which is not read from GGUF; expected one of "
+            f"{', '.join(_ARCHITECTURES)}, or give the model as a folder of safetensors"
         )
     if _value(reader, f"{architecture}.expert_count"):
         raise ModelError(
