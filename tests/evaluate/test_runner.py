@@ -331,3 +331,13 @@ def test_progress_counts_what_is_done(tmp_path: Path) -> None:
 def test_arguments_that_cannot_work_are_refused(tmp_path: Path, pipelines, asked, options, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
         evaluate(pipelines, asked, tmp_path / "run", **options)
+
+
+@pytest.mark.parametrize(
+    "first", ["import paramrag", "import paramrag.evaluate", "from paramrag.evaluate import metric"]
+)
+def test_evaluate_is_the_function_and_the_room_whatever_was_imported_first(first: str) -> None:
+    code = f"{first}\nfrom paramrag import evaluate\nprint(evaluate.metric('em'))\nevaluate({{}}, [])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "em\n"
+    assert "EvaluationError: nothing to evaluate" in done.stderr

@@ -1,5 +1,9 @@
 """Question files -> questions; predictions -> scores with intervals; runs -> comparisons. Never imports torch."""
 
+import sys
+from types import ModuleType
+from typing import Any
+
 from .compare import Comparison, compare
 from .datasets import load_questions
 from .metrics import METRICS, Metric, metric, metrics_for
@@ -35,3 +39,14 @@ __all__ = [
     "retrieval_of",
     "wilson",
 ]
+
+
+class _Room(ModuleType):
+    """`paramrag.evaluate` is this package and, as the package's API promises, the function of the same name."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Summary:
+        return evaluate(*arguments, **options)
+
+
+# Python binds a submodule over any function of its name in the parent package; so the module answers to both.
+sys.modules[__name__].__class__ = _Room
