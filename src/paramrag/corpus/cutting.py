@@ -131,8 +131,9 @@ def _balanced(group: list[Span], words: int) -> list[Span]:
             parts.append((start, end, length))
             open_part = part
     joined: list[Span] = []
-    for start, end, length in parts:
-        if joined and 3 * min(length, joined[-1][2]) < words:
+    for index, (start, end, length) in enumerate(parts):
+        following = parts[index + 1][2] if index + 1 < len(parts) else size
+        if joined and (3 * joined[-1][2] < words or (3 * length < words and joined[-1][2] <= following)):
             joined[-1] = (joined[-1][0], end, joined[-1][2] + length)
         else:
             joined.append((start, end, length))

@@ -63,7 +63,7 @@ def read_records(
             elif first != record.content:
                 skip(f"{place}: id {name!r} was used before for another text; the first one stays")
     if empty:
-        raise CorpusError("only white space")
+        raise CorpusError("no text in it, only white space")
 
 
 def _values(path: Path, max_bytes: int) -> Iterator[Value]:
@@ -123,7 +123,7 @@ def _lines(source: BinaryIO, max_bytes: int) -> Iterator[Value]:
                 pass
             yield f"line {number}", CorpusError(f"longer than {max_bytes:,} bytes"), source.tell()
         elif line.strip():
-            yield f"line {number}", _parsed(line), source.tell()
+            yield f"line {number}", _parsed(line.strip()), source.tell()
 
 
 def _parsed(data: bytes) -> Any:

@@ -13,6 +13,7 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{3,})[ \t]*$")
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
+_STARS = re.compile(r"\*+(?=\S)|(?<=\S)\*+")  # emphasis; underscores stay, for they belong to names more often
 _ATTRIBUTES = re.compile(r"\{[#.][^{}]*\}$")
 
 
@@ -67,4 +68,4 @@ def _plain(heading: str) -> str:
     if not open_end or open_end[-1] in " \t":  # `## Heading ##`
         name = open_end.rstrip()
     name = _LINK.sub(r"\1", _ATTRIBUTES.sub("", name))
-    return " ".join(name.replace("**", "").replace("__", "").replace("`", "").strip("*_").split())
+    return " ".join(_STARS.sub("", name.replace("`", "")).split())

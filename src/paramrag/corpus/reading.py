@@ -140,7 +140,7 @@ def _document(source: Source, words: int, max_bytes: int, skip: Callable[[str | 
     title = text.title or title_of(source.path)
     found = cut_text(text, title, words)
     if not found:
-        raise CorpusError("no text in it" if data.strip() else "only white space")
+        raise CorpusError("no text in it, only white space or markup")
     fingerprint = content_hash(CUTTER_VERSION, str(words), hashlib.sha256(data).hexdigest())
     return Document(source.id, title, fingerprint, found)
 

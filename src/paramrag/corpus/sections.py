@@ -70,7 +70,10 @@ def cut_text(text: Text, title: str, words: int) -> tuple[Passage, ...]:
 
 
 def _sections(text: Text, title: str) -> Iterator[_Section]:
-    """Yields the stretches between headings, titled with the headings above them."""
+    """Yields the stretches between headings, titled with the headings above them.
+
+    Leaves out an empty stretch before the first heading or a subheading: its own heading lives on in titles below it.
+    """
     path: list[Heading] = []
     start = body = text.start
     for heading in [*text.headings, None]:
@@ -78,7 +81,9 @@ def _sections(text: Text, title: str) -> Iterator[_Section]:
         names = [entry.name for entry in path]
         if names and names[0] == title:
             del names[0]
-        yield _Section(_joined([title, *names]), start, body, end, word_count(text.body, body, end))
+        size = word_count(text.body, body, end)
+        if size or (path and not (heading and heading.level > path[-1].level)):
+            yield _Section(_joined([title, *names]), start, body, end, size)
         if heading:
             path = [entry for entry in path if entry.level < heading.level] + [heading]
             start, body = heading.start, heading.end
@@ -96,7 +101,8 @@ def _groups(sections: Iterable[_Section], words: int) -> Iterator[list[_Section]
         if group:
             yield group
         group, size = [section], section.words
-    yield group
+    if group:
+        yield group
 
 
 def _moved(passage: Passage, by: int) -> Passage:
