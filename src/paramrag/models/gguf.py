@@ -23,7 +23,8 @@ from ..errors import ModelError
 from ..types import Progress
 from .cache import build_once, cache_folder, file_stamp, remembered, require_space
 
-_SHARD_BYTES = 1 << 30
+_SHARD_BYTES = 512 << 20
+_BLOCK_NUMBERS = 4 << 20
 _CHUNK_BYTES = 16 << 20
 _ARCHITECTURES = ("gemma2", "gemma3", "llama", "qwen2", "qwen3")  # llama also stands for Mistral and SmolLM
 _INSTEAD = "download the file again, or give the model as a folder of safetensors"
@@ -85,10 +86,14 @@ def convert(path: Path, folder: Path, progress: Progress | None = None) -> None:
 
 def narrowest(tensor: torch.Tensor) -> torch.Tensor:
     """Returns the float32 tensor in bfloat16 or float16 if that keeps every value, else unchanged."""
+    flat = tensor.reshape(-1)
     for dtype in (torch.bfloat16, torch.float16):
-        narrow = tensor.to(dtype)
-        if torch.equal(narrow.to(torch.float32), tensor):
-            return narrow
+        for block in (flat[:4096], flat):  # the first values nearly always tell
+            narrow = block.to(dtype)
+            if not torch.equal(narrow.to(torch.float32), block):
+                break
+        else:
+            return narrow.reshape(tensor.shape)
     return tensor
 
 
@@ -153,8 +158,6 @@ def _rope_scaling(path: Path, reader: Any) -> dict[str, Any]:
 
 def _write_weights(path: Path, reader: Any, config: Any, folder: Path, progress: Progress | None) -> None:
     """Dequantises tensor by tensor into shards; needs memory for one shard and one tensor."""
-    from gguf import dequantize
-
     names = _names(reader, config)
     known = {tensor.name: tensor for tensor in reader.tensors if tensor.name != "rope_freqs.weight"}
     if known.keys() != names.keys():
@@ -165,22 +168,36 @@ def _write_weights(path: Path, reader: Any, config: Any, folder: Path, progress:
         )
     shard: dict[str, torch.Tensor] = {}
     shards: list[list[str]] = []
+
+    def flush() -> None:
+        shards.append(list(shard))
+        save_file(shard, folder / _shard_name(len(shards)), {"format": "pt"})
+        shard.clear()
+
     for done, (gguf_name, name) in enumerate(names.items(), 1):
-        tensor = known[gguf_name]
-        values = _as_trained(dequantize(tensor.data, tensor.tensor_type), name, config)
-        shard[name] = narrowest(torch.from_numpy(np.array(values, dtype=np.float32, order="C")))
-        if done == len(names) or sum(entry.nbytes for entry in shard.values()) >= _SHARD_BYTES:
-            shards.append(list(shard))
-            save_file(shard, folder / _shard_name(len(shards)), {"format": "pt"})
-            shard.clear()
+        if shard and sum(entry.nbytes for entry in shard.values()) + 4 * known[gguf_name].n_elements > _SHARD_BYTES:
+            flush()
+        shard[name] = narrowest(torch.from_numpy(_as_trained(_dequantised(known[gguf_name]), name, config)))
         if progress:
             progress("convert", done, len(names))
+    flush()
     if len(shards) == 1:
         (folder / _shard_name(1)).rename(folder / "model.safetensors")
     else:
         places = {name: _shard_name(number) for number, group in enumerate(shards, 1) for name in group}
         index = {"metadata": {}, "weight_map": places}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), "utf-8")
+
+
+def _dequantised(tensor: Any) -> np.ndarray:
+    """Returns the float32 values of a GGUF tensor; row blocks keep the intermediate arrays small."""
+    from gguf import dequantize
+
+    values = np.empty(tensor.shape[::-1], dtype=np.float32)
+    rows = max(1, _BLOCK_NUMBERS * len(values) // values.size)
+    for start in range(0, len(values), rows):
+        values[start : start + rows] = dequantize(tensor.data[start : start + rows], tensor.tensor_type)
+    return values
 
 
 def _shard_name(number: int) -> str:
@@ -207,7 +224,9 @@ def _as_trained(values: np.ndarray, name: str, config: Any) -> np.ndarray:
     if config.model_type == "llama" and ("q_proj" in name or "k_proj" in name):
         heads = config.num_attention_heads if "q_proj" in name else config.num_key_value_heads
         halves = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:])
-        return halves.swapaxes(1, 2).reshape(values.shape)  # rotary pairs: neighbours there, halves here
+        return np.ascontiguousarray(
+            halves.swapaxes(1, 2).reshape(values.shape)
+        )  # rotary pairs: neighbours there, halves here
     if config.model_type.startswith("gemma") and name.endswith("norm.weight"):
         return values - 1  # Gemma scales by 1 + weight
     return values
