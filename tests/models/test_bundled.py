@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -94,3 +96,8 @@ def test_three_models_are_listed_smallest_first():
     assert listed[0].name == "smollm2-135m-instruct"
     assert [model.parameters for model in listed] == sorted(model.parameters for model in listed)
     assert all(model.licence == "Apache-2.0" and 0 < model.size_bytes < 4 * model.parameters for model in listed)
+
+
+def test_listing_does_not_import_torch():
+    script = "import sys; from paramrag.models import bundled_models; bundled_models(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"

@@ -1,10 +1,17 @@
-"""Base models: a name -> frozen weights, tokenizer, fingerprint, feed-forward projections, and the chat prompt."""
+"""Base models: a name -> frozen weights, tokenizer, fingerprint, feed-forward projections, and the chat prompt.
+
+Names are imported when first used: listing the bundled models does not wait for torch.
+"""
 
 from __future__ import annotations
 
-from .base import BaseModel, load_base, wrap_base
-from .bundled import BundledModel, bundled_models, pull
-from .prompts import DEFAULT_SYSTEM, chat_ids, prompt_ids, stop_ids
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .base import BaseModel, load_base, wrap_base
+    from .bundled import BundledModel, bundled_models, pull
+    from .prompts import DEFAULT_SYSTEM, chat_ids, prompt_ids, stop_ids
 
 __all__ = [
     "DEFAULT_SYSTEM",
@@ -18,3 +25,15 @@ __all__ = [
     "stop_ids",
     "wrap_base",
 ]
+
+_PLACES = {
+    **dict.fromkeys(("BaseModel", "load_base", "wrap_base"), "base"),
+    **dict.fromkeys(("BundledModel", "bundled_models", "pull"), "bundled"),
+    **dict.fromkeys(("DEFAULT_SYSTEM", "chat_ids", "prompt_ids", "stop_ids"), "prompts"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_PLACES[name]}", __name__), name)

