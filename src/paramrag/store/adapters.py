@@ -39,6 +39,7 @@ def put_recipe(tables: Tables, recipe: Recipe, base: str, layout: AdapterLayout)
     if snapshot is None:
         metadata = {
             "base": base,
+            "recipe_id": recipe.id,
             "recipe": json.dumps(recipe.model_dump(mode="json")),
             "layout": json.dumps(layout.to_json()),
         }
@@ -86,7 +87,9 @@ def require(tables: Tables, base: str, recipe_id: str) -> Snapshot:
     """
     snapshot = tables.snapshot(table_name(base, recipe_id))
     if snapshot is None:
-        known = [f"{record.recipe.id} for base {record.base}" for record in recipes(tables, None)]
+        known = [
+            "{recipe_id} for base {base}".format(**tables.require(name).metadata) for name in tables.names(ADAPTERS)
+        ]
         raise NotFoundError(
             f"the collection has no recipe {recipe_id!r} for base model {base!r}; it has "
             f"{', '.join(known) or 'none'}; encode it, or record it with put_recipe before storing adapters"
@@ -99,13 +102,13 @@ def recorded_layout(snapshot: Snapshot) -> AdapterLayout:
     return AdapterLayout.from_json(json.loads(snapshot.metadata["layout"]))
 
 
-def recipes(tables: Tables, catalog: Catalog | None) -> list[RecipeRecord]:
-    """Returns the recorded recipes, by base and id; adapters are counted where a catalog is given."""
+def recipes(tables: Tables, catalog: Catalog) -> list[RecipeRecord]:
+    """Returns the recorded recipes with their adapters counted, by base and id."""
     found = []
     for name in tables.names(ADAPTERS):
         snapshot = tables.require(name)
         recipe = parse_recipe(json.loads(snapshot.metadata["recipe"]), source=f"recipe in table {name}")
-        count = sum(map(catalog.holds, snapshot.offsets)) if catalog else 0
+        count = sum(map(catalog.holds, snapshot.offsets))
         found.append(RecipeRecord(recipe, snapshot.metadata["base"], recorded_layout(snapshot), count))
     return sorted(found, key=lambda record: (record.base, record.recipe.id))
 
@@ -149,8 +152,7 @@ def adapter(
     fitting = []
     for name in tables.names(ADAPTERS):
         snapshot = tables.require(name)
-        its_base = snapshot.metadata["base"]
-        its_recipe = parse_recipe(json.loads(snapshot.metadata["recipe"]), source=f"recipe in table {name}").id
+        its_base, its_recipe = snapshot.metadata["base"], snapshot.metadata["recipe_id"]
         asked = (base or its_base) == its_base and (recipe_id or its_recipe) == its_recipe
         if asked and passage_id in snapshot.offsets and catalog.holds(passage_id):
             fitting.append((its_base, its_recipe, snapshot))

@@ -7,7 +7,8 @@ between threads. It knows nothing of models: a base is a fingerprint, a recipe a
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,12 @@ class Collection:
         directory = Path(path).expanduser()
         location.prepare(directory, create=create)
         return cls(directory, cache_bytes, lock_timeout_s)
+
+    @property
+    def revision(self) -> int:
+        """Rises whenever documents come, change or go; what was derived from the passages is valid while it stays."""
+        snapshot = self._tables.snapshot(DOCUMENTS)
+        return snapshot.version if snapshot else 0
 
     # Documents and passages
 
@@ -258,6 +265,16 @@ class Collection:
         report = maintenance.compact(self.path, self._tables, self._journal, self._catalog, progress)
         adapters.drop_forgotten(self._tables, self._cache)
         return report
+
+    @contextmanager
+    def writing(self, operation: str) -> Iterator[None]:
+        """Keeps all other writers, of this and other processes, out for the time of a `with` block.
+
+        Raises:
+            CollectionError: another process has been writing for longer than the lock's timeout.
+        """
+        with self._journal.writing(operation):
+            yield
 
     def stats(self) -> CollectionStats:
         """Returns how much the collection holds."""

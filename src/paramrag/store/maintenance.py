@@ -30,10 +30,11 @@ def verify(tables: Tables, journal: Journal, catalog: Catalog) -> VerifyReport:
     problems += found
     adapter_count, found = _check_adapters(tables, catalog)
     problems += found
-    if journal.unfinished and not journal.busy:
-        unfinished.append(f"{journal.unfinished} was interrupted; the next write or compact clears up after it")
-    elif orphaned := orphans(tables, catalog):
-        unfinished.append(f"{orphaned} rows belong to no document; compact removes them")
+    if not journal.busy:  # a writer at work now is not an interrupted one
+        if journal.unfinished:
+            unfinished.append(f"{journal.unfinished} was interrupted; the next write or compact clears up after it")
+        if orphaned := orphans(tables, catalog):
+            unfinished.append(f"{orphaned} rows belong to no document; the next write or compact removes them")
     snapshot = tables.snapshot(PASSAGES)
     if snapshot:
         if not search.has_index(snapshot):
@@ -65,7 +66,9 @@ def compact(
             tables.handle(name).optimize.compact_files(
                 materialize_deletions_threshold=0.0, target_rows_per_fragment=search.FRAGMENT_ROWS
             )
-            # Nobody else is writing: a file that no version names is left from a killed write.
+            # The newest version remembers its own commit, a deletion with the names of what it deleted; a commit that
+            # says nothing comes after it. Nobody else is writing, so a file that no version names is a killed write's.
+            tables.handle(name).update_config({"paramrag.compacted": "true"})
             tables.handle(name).cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
         if progress:
             progress("compact", len(names), len(names))
@@ -75,7 +78,10 @@ def compact(
 
 def stats(directory: Path, tables: Tables, catalog: Catalog, cache_bytes: int) -> CollectionStats:
     """Counts what readers see."""
-    recipes = {f"{r.recipe.id} @ {r.base}": r.adapters for r in adapters.recipes(tables, catalog)}
+    recipes = {
+        "{recipe_id} @ {base}".format(**snapshot.metadata): sum(map(catalog.holds, snapshot.offsets))
+        for snapshot in map(tables.require, tables.names(ADAPTERS))
+    }
     item_count = sum(
         count
         for name in tables.names(ITEMS)
@@ -97,7 +103,7 @@ def stats(directory: Path, tables: Tables, catalog: Catalog, cache_bytes: int) -
 def _duplicates(tables: Tables) -> Iterator[str]:
     for name in tables.names():
         snapshot = tables.require(name)
-        doubled = len(snapshot) - len(snapshot.offsets)
+        doubled = snapshot.count() - len(snapshot.offsets)
         if doubled:
             yield f"table {name}: {doubled} rows repeat a key; restore the collection from a copy"
 
