@@ -1,6 +1,7 @@
 """What each file format becomes, on real files."""
 
 import io
+import time
 from pathlib import Path
 
 import pypdf
@@ -121,9 +122,11 @@ def test_html_keeps_what_a_reader_sees(tmp_path: Path) -> None:
 
 
 def test_broken_html_is_still_read(tmp_path: Path) -> None:
-    document = one(write(tmp_path / "page", "<html><title>T<body><h1>Head<p>One <i>two<p>Three</nav></script>"))
+    document = one(
+        write(tmp_path / "page", "<html><title>T<body><h1>Head<![x[<p>><p>One <i>two<p>Three</nav></script> &amp; <b")
+    )
     assert document.title == "T"
-    assert "One two\n\nThree" in document.passages[0].text
+    assert "One two\n\nThree & <b" in document.passages[0].text
 
 
 def test_html_may_declare_its_encoding(tmp_path: Path) -> None:
@@ -162,3 +165,11 @@ def test_unreadable_pdf_is_named(tmp_path: Path, content: bytes, reason: str) ->
     assert documents == []
     assert len(reasons) == 1
     assert reasons[0].startswith(reason)
+
+
+@pytest.mark.parametrize("piece", ["<!--", "<!-", "<a b='", "<![CDATA[>", "<![if>", "<![x[", "</"])
+def test_html_that_is_opened_and_never_closed_takes_linear_time(tmp_path: Path, piece: str) -> None:
+    path = write(tmp_path / "a.html", f"<p>Words before.</p>{piece * 50_000}")
+    begin = time.process_time()
+    assert one(path).passages[0].text.startswith("Words before.")
+    assert time.process_time() - begin < 5  # the parser alone takes minutes
