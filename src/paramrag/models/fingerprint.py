@@ -1,7 +1,7 @@
 """Identifies a base model: two models with one fingerprint answer alike, so their adapters are interchangeable.
 
 The fingerprint is a SHA-256 over every weight, the settings that decide what the network computes, and the tokenizer.
-Weights are hashed as float32 values in the order of their names, so file names, shards, 16- or 32-bit storage of the
+Weights are hashed as float32 values under their names, so file names, shards, 16- or 32-bit storage of the
 same values, and the dtype and device a model is loaded with make no difference. Hashing runs once per folder; the
 result is remembered in the cache by the files' names, sizes and modification times. Limits: an edit that keeps size
 and modification time goes unseen until the cache is cleared, and a merge rule of the tokenizer that changes neither
@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ _PROBE = (
 
 def fingerprint_model(model: Any, tokenizer: Any) -> str:
     """Returns the fingerprint of a loaded model; equal to that of its folder if no precision was lost in loading."""
-    return _fingerprint(model.config, tokenizer, ((name, tensor.detach) for name, tensor in model.state_dict().items()))
+    return _fingerprint(model.config, tokenizer, model.state_dict().items())
 
 
 def fingerprint_folder(folder: Path, config: Any, tokenizer: Any) -> str:
@@ -63,22 +62,29 @@ def fingerprint_folder(folder: Path, config: Any, tokenizer: Any) -> str:
     return remembered(folder, stamp, lambda: _fingerprint(config, tokenizer, _stored(folder)))
 
 
-def _fingerprint(config: Any, tokenizer: Any, tensors: Iterable[tuple[str, Callable[[], torch.Tensor]]]) -> str:
+def _fingerprint(config: Any, tokenizer: Any, tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
     text_config = config.get_text_config()
     settings = {name: _plain(getattr(text_config, name, None)) for name in _SETTINGS}
     settings["head_dim"] = settings["head_dim"] or text_config.hidden_size // text_config.num_attention_heads
-    digest = hashlib.sha256(f"paramrag-base-{_VERSION}".encode())
-    digest.update(json.dumps(settings, sort_keys=True).encode())
-    digest.update(_tokenizer_hash(tokenizer).encode())
-    for name, read in sorted(tensors, key=lambda entry: entry[0]):
-        if name == "lm_head.weight" and text_config.tie_word_embeddings:
-            continue  # some folders store the tied matrix twice, and loading ignores the second
-        value = read().cpu()
-        if value.is_floating_point():
-            value = value.to(torch.float32)
-        digest.update(f"{name}{list(value.shape)}{value.dtype}".encode())
-        digest.update(value.reshape(-1).contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:_LENGTH]
+    hashes = {name: _tensor_hash(tensor) for name, tensor in tensors}
+    if text_config.tie_word_embeddings:
+        hashes.pop("lm_head.weight", None)  # some folders store the tied matrix twice, and loading ignores the second
+    return content_hash(
+        f"paramrag base {_VERSION}",
+        json.dumps(settings, sort_keys=True),
+        _tokenizer_hash(tokenizer),
+        json.dumps(sorted(hashes.items())),
+        length=_LENGTH,
+    )
+
+
+def _tensor_hash(tensor: torch.Tensor) -> str:
+    value = tensor.detach().cpu()
+    if value.is_floating_point():
+        value = value.to(torch.float32)
+    digest = hashlib.sha256(f"{list(value.shape)} {value.dtype}".encode())
+    digest.update(value.reshape(-1).contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _plain(value: Any) -> Any:
@@ -97,16 +103,15 @@ def _tokenizer_hash(tokenizer: Any) -> str:
     return content_hash(vocabulary, template, ends, repr(tokenizer(_PROBE).input_ids))
 
 
-def _stored(folder: Path) -> Iterator[tuple[str, Callable[[], torch.Tensor]]]:
-    """Yields (name, reader) for every tensor that transformers would load; a reader loads its tensor alone."""
+def _stored(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yields (name, tensor) for every tensor that transformers would load, one file after the other."""
     for file in _weight_files(folder):
         if file.suffix == ".safetensors":
-            handle: Any = safe_open(file, framework="pt")
-            for name in handle.keys():  # noqa: SIM118  (not a mapping)
-                yield name, partial(handle.get_tensor, name)
+            with safe_open(file, framework="pt") as handle:
+                for name in handle.keys():  # noqa: SIM118  (not a mapping)
+                    yield name, handle.get_tensor(name)
         else:
-            for name, tensor in torch.load(file, map_location="cpu", weights_only=True, mmap=True).items():
-                yield name, tensor.detach
+            yield from torch.load(file, map_location="cpu", weights_only=True, mmap=True).items()
 
 
 def _weight_files(folder: Path) -> list[Path]:
