@@ -1,0 +1,114 @@
+"""`paramrag encode`: adapters for the passages that have none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options
+from .console import console, count, duration, emit, facts, size
+from .outcome import FAILED, PARTLY, resumable
+from .progress import bars
+from .session import choose_recipe, load_engine, open_collection
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..parameterize import EncodeEstimate, EncodeReport
+
+_LISTED = 10
+
+
+def run(
+    directory: options.Directory,
+    recipe: options.RecipeName = None,
+    model: options.Model = options.DEFAULT_MODEL,
+    augmenter: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Instead of the recipe's: auto, rules, model, openai:MODEL or items."),
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Endpoint of an openai:MODEL augmenter.")] = None,
+    storage: Annotated[str, typer.Option(help="How adapters are stored: fp32, fp16, bf16 or int8.")] = "fp32",
+    limit: Annotated[int | None, typer.Option(min=1, help="Encode no more passages than this.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; store nothing.")] = False,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = None,
+    json: options.Json = False,
+) -> None:
+    """Make the adapters that are missing.
+
+    First the training items of passages that have none, then their adapters. Interrupted, it goes on where it was
+    when it is run again.
+    """
+    from ..parameterize import StaticParameterizer
+
+    collection = open_collection(directory)
+    with resumable(), bars(quiet=json) as progress:
+        engine = load_engine(model, device, dtype, progress)
+        chosen = choose_recipe(collection, engine, recipe)
+        if augmenter is not None and augmenter != chosen.augmentation.augmenter:
+            settings = chosen.augmentation.model_copy(update={"augmenter": augmenter})
+            chosen = chosen.model_copy(update={"name": f"{chosen.name}-{augmenter}", "augmentation": settings})
+        parameterizer = StaticParameterizer(engine, chosen, storage=storage)
+        passage_ids = None
+        if limit is not None:
+            present = collection.encoded(engine.fingerprint, chosen.id)
+            passage_ids = [key for key in collection.passage_ids() if key not in present][:limit]
+        if dry_run:
+            estimate = parameterizer.estimate(collection, passage_ids)
+        else:
+            report = parameterizer.encode(collection, passage_ids, progress=progress)
+    about = {"recipe": chosen.name, "recipe_id": chosen.id, "model": model, "storage": storage}
+    if dry_run:
+        emit(about | estimate_json(estimate)) if json else show_estimate(estimate, chosen.name, console())
+        return
+    if json:
+        failed = [{"passage_id": entry.passage_id, "reason": entry.reason} for entry in report.failed]
+        done = {"encoded": report.encoded, "present": report.present, "failed": failed}
+        emit(about | done | {"items": report.items, "seconds": round(report.seconds, 2)})
+    else:
+        show_report(report, console())
+        if report.encoded:
+            typer.echo(f'next: paramrag ask {directory} "your question"')
+    if report.failed:
+        raise typer.Exit(PARTLY if report.encoded or report.present else FAILED)
+
+
+def show_estimate(estimate: EncodeEstimate, recipe: str, screen: Console) -> None:
+    """Prints what encoding would cost."""
+    rows = {
+        "to encode": f"{count(estimate.passages, 'passage')} ({estimate.present:,} have an adapter already)",
+        "recipe": recipe,
+        "training": f"about {duration(estimate.seconds)} on this machine, timed on a few passages",
+        "tokens": f"{estimate.tokens:,} in one pass over the items",
+        "size": size(estimate.bytes),
+    }
+    if estimate.unaugmented:
+        rows["items"] = f"{count(estimate.unaugmented, 'passage')} without training items; making them comes on top"
+    screen.print(facts(rows))
+
+
+def show_report(report: EncodeReport, screen: Console) -> None:
+    """Prints what encoding did, and the passages it could not encode."""
+    per_passage = f", {duration(report.seconds / report.encoded)} each" if report.encoded else ""
+    screen.print(
+        f"{count(report.encoded, 'adapter')} made of {count(report.items, 'training item')} "
+        f"in {duration(report.seconds)}{per_passage}; {report.present:,} were there already"
+    )
+    for entry in report.failed[:_LISTED]:
+        typer.echo(f"  {entry.passage_id}: {entry.reason}", err=True)
+    if len(report.failed) > _LISTED:
+        typer.echo(f"  and {len(report.failed) - _LISTED} more", err=True)
+
+
+def estimate_json(estimate: EncodeEstimate) -> dict[str, Any]:
+    """Returns an estimate as JSON values."""
+    return {
+        "passages": estimate.passages,
+        "present": estimate.present,
+        "unaugmented": estimate.unaugmented,
+        "seconds": round(estimate.seconds, 1),
+        "bytes": estimate.bytes,
+        "tokens": estimate.tokens,
+    }
