@@ -71,7 +71,7 @@ def test_benchmark_passages_are_united_and_verbatim(tmp_path: Path) -> None:
         tmp_path / "set.jsonl",
         {"id": "q1", "question": "?", "answers": ["a"], "passages": [shared, {"id": "p2", "title": "T", "text": "B."}]},
         {"id": "q2", "question": "?", "answers": ["a"], "passages": [{"title": None, "text": "C."}, shared]},
-        {"id": "q3", "question": "?", "answers": ["a"], "passages": []},
+        {"id": "q3", "question": "?", "answers": ["a"], "passages": ["C."]},
     )
     found = documents(path)
     names = [document.id.rpartition("#")[2] for document in found]
@@ -171,7 +171,7 @@ def test_files_without_documents_are_refused(tmp_path: Path, record: dict[str, A
     ("passages", "reason"),
     [
         ("none", "line 1: 'passages' is 'none'; expected a list"),
-        (["text"], "line 1: passage 0 is 'text'; expected an object"),
+        ([7], "line 1: passage 0 is 7; expected text, or an object"),
         ([{"id": "p", "title": "T"}], "line 1: passage 0: 'text' is missing"),
     ],
 )

@@ -6,7 +6,7 @@ The format is detected from a file's first record; every record is checked again
     FlashRAG    {"id", "contents": "title\\ntext"}, already cut        https://github.com/RUC-NLPIR/FlashRAG
     KILT        {"wikipedia_id" or "_id", "wikipedia_title", "text": [paragraph, ...]}
                                                                       https://github.com/facebookresearch/KILT
-    questions   {"question", "passages": [{"id", "title", "text"}]}, already cut: the benchmark files of `paramrag eval`
+    questions   {"question", "passages": [{"id", "title", "text"} or text]}, already cut: benchmark files
     plain       {"text", "title"?, "id"?}
 """
 
@@ -139,8 +139,10 @@ def _question(record: Json) -> Iterator[Record]:
     if not isinstance(passages, list):
         raise CorpusError(f"'passages' is {_shown(passages)}; expected a list of objects with 'text'")
     for number, passage in enumerate(passages):
+        if isinstance(passage, str):
+            passage = {"text": passage}
         if not isinstance(passage, dict):
-            raise CorpusError(f"passage {number} is {_shown(passage)}; expected an object with 'text'")
+            raise CorpusError(f"passage {number} is {_shown(passage)}; expected text, or an object with 'text'")
         try:
             text = Text(_title(passage), _body(passage))
             name = _name(passage, "id", optional=True)
