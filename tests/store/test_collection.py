@@ -110,7 +110,7 @@ def test_lancedb_opens_the_same_directory(collection):
 
 def test_the_store_never_imports_torch(tmp_path):
     code = (
-        "import sys; from paramrag.store import Collection; from paramrag.types import Passage; import paramrag.retrieve;"
+        "import sys, paramrag.retrieve; from paramrag.store import Collection; from paramrag.types import Passage;"
         f"c = Collection.open({str(tmp_path / 'c')!r}); c.add(Passage('hello world')); assert c.search('hello', 1);"
         "sys.exit('torch' in sys.modules)"
     )
@@ -215,7 +215,7 @@ def test_many_documents_take_few_commits(collection):
 
 def test_removing_an_unknown_document_removes_nothing(collection):
     collection.add([document("a", "one"), document("b", "two")])
-    with pytest.raises(NotFoundError, match="'x'.*1 more"):
+    with pytest.raises(NotFoundError, match=r"'x'.*1 more"):
         collection.remove(["a", "x", "y"])
     assert len(collection.documents()) == 2
 
@@ -352,9 +352,9 @@ def test_adapters_of_another_layout_recipe_or_passage_are_refused(collection):
         collection.put_adapters([adapter(one)], LAYOUT)
     collection.put_recipe(RECIPE, BASE, LAYOUT)
     collection.put_recipe(RECIPE, BASE, LAYOUT)
-    with pytest.raises(MismatchError, match="rank 2.*rank 4"):
+    with pytest.raises(MismatchError, match=r"rank 2.*rank 4"):
         collection.put_recipe(RECIPE, BASE, other)
-    with pytest.raises(MismatchError, match="rank 2.*rank 4"):
+    with pytest.raises(MismatchError, match=r"rank 2.*rank 4"):
         collection.put_adapters([adapter(one, layout=other)], other)
     with pytest.raises(MismatchError):
         collection.put_adapters([adapter(one, layout=other)], LAYOUT)

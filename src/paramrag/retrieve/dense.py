@@ -8,7 +8,6 @@ are extras. Shapes: N passages, D dimensions.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -135,11 +134,19 @@ def _load(model: str) -> Encoder:
 
 
 def _is_static(model: str) -> bool:
-    """A folder says what it is; hub ids of static models are those of their publisher."""
-    config = Path(model) / "config.json"
-    if config.is_file():
-        return str(json.loads(config.read_text(encoding="utf-8")).get("model_type")) == "model2vec"
-    return model.startswith("minishlab/")
+    """A folder says by its weights what it is; hub ids of static models are those of their publisher."""
+    weights = Path(model) / "model.safetensors"
+    if not weights.is_file():
+        return model.startswith("minishlab/")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, framework="numpy") as file:
+            return "embeddings" in file.keys()  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
+        raise ConfigError(
+            f"embedding model {model!r} cannot be loaded: {error}; expected a hub id or a folder"
+        ) from error
 
 
 def _identity(model: str) -> str:
