@@ -28,7 +28,7 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    augmenter: str = Field("auto", description="auto, rules, model, openai:MODEL, or items (those put into the collection)")
+    augmenter: str = Field("auto", description="auto, rules, model, openai:MODEL, or items (put there by the user)")
     questions: int = Field(16, ge=0, le=200, description="question-answer items wanted per passage")
     rewrites: int = Field(0, ge=0, le=20, description="rewrites of the passage, as in PRAG")
 
@@ -101,7 +101,9 @@ class Recipe(BaseModel):
             first, _, last = part.partition("-")
             chosen.update(range(int(first), int(last or first) + 1))
         if not chosen or max(chosen) >= count:
-            raise ConfigError(f"recipe {self.name!r}: layers {self.layers!r}, but the model has layers 0 to {count - 1}")
+            raise ConfigError(
+                f"recipe {self.name!r} adapts layers {self.layers}, the model has layers 0 to {count - 1}"
+            )
         return tuple(sorted(chosen))
 
 
@@ -119,7 +121,7 @@ def load_recipe(source: str | Path | Recipe) -> Recipe:
         name, text = str(source), shipped[str(source)].read_text(encoding="utf-8")
     elif path.suffix in (".yaml", ".yml"):
         if not path.is_file():
-            raise ConfigError(f"recipe file {str(path)!r} not found; expected a YAML file or {did_you_mean('', shipped)}")
+            raise ConfigError(f"no recipe file {str(path)!r}; give a YAML file, or {', '.join(sorted(shipped))}")
         name, text = path.stem, path.read_text(encoding="utf-8")
     else:
         raise ConfigError(

@@ -26,7 +26,7 @@ def concat(layout: AdapterLayout, rows: np.ndarray, weights: Sequence[float], ac
     """Returns the exact sum of the weighted updates, of rank k * r."""
     if rows.ndim != 2 or len(rows) != len(weights) or len(rows) == 0:
         raise ConfigError(
-            f"{rows.shape} adapter rows and {len(weights)} weights; expected [k, P] and k of them, k >= 1"
+            f"adapter rows {rows.shape} and {len(weights)} weights; expected [k, P] and k weights, k >= 1"
         )
     count, rank, layers = len(rows), layout.rank, len(layout.layers)
     scales = torch.as_tensor(np.asarray(weights, dtype=np.float32) * np.float32(layout.scale))

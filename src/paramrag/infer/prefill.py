@@ -42,7 +42,9 @@ class Prompts:
         """
         device = base.device
         count = len(prompts)
-        shared = common_prefix(prompts) if share and count > 1 else 0
+        # a sliding window counts slots, so padding inside a prompt would push tokens out of it
+        slides = getattr(base.model.config.get_text_config(), "sliding_window", None) is not None
+        shared = common_prefix(prompts) if share and count > 1 and not slides else 0
         rests = [list(prompt[shared:]) for prompt in prompts]
         width = max(len(rest) for rest in rests)
         pad = base.tokenizer.pad_token_id or 0

@@ -48,13 +48,9 @@ def sequences(
             f"passage {passage.id} ({passage.title!r}) has no training item; "
             "add items for it, or encode with another augmenter"
         )
-    end = (
-        min(stop_ids(base.tokenizer, base.model))
-        if base.tokenizer.eos_token_id is None
-        else base.tokenizer.eos_token_id
-    )
     if recipe.training_set == "closed-book":
-        prompts = [(prompt_ids(base.tokenizer, item.question), item, [end]) for item in questions]
+        ends = [base.tokenizer.eos_token_id or stop_ids(base.tokenizer, base.model)[0]]
+        prompts = [(prompt_ids(base.tokenizer, item.question), item, ends) for item in questions]
     else:
         readings = [passage] + [replace(passage, text=item.answer) for item in items if item.kind == "rewrite"]
         with_text = math.ceil(len(questions) / 2)

@@ -187,5 +187,5 @@ def _stand_ins(passage: Passage, count: int) -> list[TrainingItem]:
     words = passage.text.split() or ["x"]
     return [
         TrainingItem(passage.id, " ".join(words[at : at + 10]) or "x", " ".join(words[at + 10 : at + 13]) or words[0])
-        for at in range(0, max(1, count))
+        for at in range(max(1, count))
     ]

@@ -25,7 +25,7 @@ from ..store.layout import AdapterLayout
 from ..types import Adapter, AdapterKey, Passage, TrainingItem, content_hash
 from .optimizer import StackedAdamW
 from .replay import Replay
-from .sequences import NO_LABEL, TrainingSequence, sequences
+from .sequences import TrainingSequence, sequences
 
 MICRO_BATCH_TOKENS = 1024
 """Tail tokens, padding counted, that run through the layers together; bounds the memory of a step."""
@@ -172,9 +172,8 @@ class _Run:
             step += 1
             over = [row for row, number in enumerate(self._active) if step >= self._planned_steps(number)]
             for row in over:
-                done[self._jobs[self._active[row]].passage.id] = self._adapter(
-                    row, self._jobs[self._active[row]], started
-                )
+                job = self._jobs[self._active[row]]
+                done[job.passage.id] = self._adapter(row, job, started)
             if over:
                 self._leave(over, gradient)
                 micro_batches = []
@@ -221,11 +220,8 @@ class _Run:
         """Returns the gradient [N, P] and each passage's loss."""
         rows = self._rows.detach().requires_grad_(True)
         losses = torch.zeros(len(self._active), device=self._base.device)
-        labels = torch.zeros(len(self._active), device=self._base.device)
-        for batch in micro_batches:
-            labels.index_add_(
-                0, batch.owners[batch.replay.row_of_label], torch.ones_like(batch.replay.labels, dtype=labels.dtype)
-            )
+        owners = torch.cat([batch.owners[batch.replay.row_of_label] for batch in micro_batches])
+        labels = torch.bincount(owners, minlength=len(self._active))  # per passage, over all micro-batches
         for batch in micro_batches:
             with injected(self._base, self._factors(rows, batch)):
                 logits_MV = batch.replay.logits()
@@ -248,7 +244,7 @@ class _Run:
 
     def _remember(self, batch: _MicroBatch, label_losses: torch.Tensor) -> None:
         worst = torch.zeros(len(batch.members), device=label_losses.device)
-        worst = worst.index_reduce(0, batch.replay.row_of_label, label_losses, "amax")
+        worst = worst.scatter_reduce(0, batch.replay.row_of_label, label_losses, "amax")
         for (number, example), loss in zip(batch.members, worst.tolist(), strict=True):
             self._jobs[number].least[example] = np.exp(-loss)
 

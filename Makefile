@@ -1,0 +1,41 @@
+# Two verbs do everything on a fresh clone: `make demo` and `make test`. Python 3.11 or newer, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: install demo test check lint types unit format clean
+
+install: $(STAMP)
+
+# torch first and alone, at the constrained version: a plain `torch` may resolve to a CUDA build of several gigabytes.
+$(STAMP): pyproject.toml constraints/cpu.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints/cpu.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints/cpu.txt --editable '.[dev,dense]'
+	touch $@
+
+demo: install
+	$(BIN)/paramrag demo
+
+test: lint types unit
+
+check: lint types
+
+lint: install
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+
+types: install
+	$(BIN)/mypy
+
+unit: install
+	$(BIN)/python -m pytest
+
+format: install
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

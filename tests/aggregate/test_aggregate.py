@@ -1,0 +1,99 @@
+"""Concat is the exact weighted sum of the updates; weightings say how much each hit counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oracles.dense import dense_updates
+from paramrag.aggregate import aggregator, concat, mean, weighting
+from paramrag.errors import ConfigError
+from paramrag.store.layout import AdapterLayout
+from paramrag.types import Injection, ModuleShape
+
+LAYOUT = AdapterLayout((1, 3), (ModuleShape("gate_proj", 5, 7), ModuleShape("down_proj", 7, 5)), rank=2, alpha=6.0)
+
+
+def update_of(injection: Injection, layer: int, name: str) -> torch.Tensor:
+    at = injection.layers.index(layer)
+    return injection.b[name][at].T @ injection.a[name][at]
+
+
+def rows(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, LAYOUT.size)).astype(np.float32)
+
+
+weights_lists = st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=5)
+
+
+@given(weights=weights_lists, seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=40)
+def test_concat_is_the_dense_sum(weights: list[float], seed: int) -> None:
+    given_rows = rows(len(weights), seed)
+    injection = concat(LAYOUT, given_rows, weights, "answer")
+    dense = [dense_updates(LAYOUT, row) for row in given_rows]
+    for layer in LAYOUT.layers:
+        for name in ("gate_proj", "down_proj"):
+            expected = sum(weight * update[layer, name] for weight, update in zip(weights, dense, strict=True))
+            torch.testing.assert_close(update_of(injection, layer, name), expected, atol=1e-4, rtol=1e-4)
+
+
+@given(weights=weights_lists, seed=st.integers(0, 1000), order=st.randoms())
+@settings(deadline=None, max_examples=25)
+def test_order_does_not_matter_and_weight_zero_removes(weights: list[float], seed: int, order: object) -> None:
+    given_rows = rows(len(weights), seed)
+    numbers = list(range(len(weights)))
+    order.shuffle(numbers)  # type: ignore[attr-defined]
+    one = concat(LAYOUT, given_rows, weights, "full")
+    other = concat(LAYOUT, given_rows[numbers], [weights[n] for n in numbers], "full")
+    with_zero = concat(LAYOUT, np.concatenate([given_rows, rows(1, seed + 1)]), [*weights, 0.0], "full")
+    for layer in LAYOUT.layers:
+        for name in ("gate_proj", "down_proj"):
+            torch.testing.assert_close(update_of(one, layer, name), update_of(other, layer, name), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                update_of(one, layer, name), update_of(with_zero, layer, name), atol=1e-4, rtol=1e-4
+            )
+
+
+def test_one_adapter_is_itself() -> None:
+    row = rows(1, 3)
+    injection = concat(LAYOUT, row, [1.0], "answer")
+    torch.testing.assert_close(update_of(injection, 3, "gate_proj"), dense_updates(LAYOUT, row[0])[3, "gate_proj"])
+    assert injection.activation == "answer"
+
+
+def test_mean_is_concat_with_weights_that_sum_to_one() -> None:
+    given_rows = rows(3, 5)
+    left = mean(LAYOUT, given_rows, [2.0, 1.0, 1.0], "answer")
+    right = concat(LAYOUT, given_rows, [0.5, 0.25, 0.25], "answer")
+    torch.testing.assert_close(left.b["gate_proj"], right.b["gate_proj"])
+
+
+@pytest.mark.parametrize("weights", [[], [1.0], [1.0, 1.0, 1.0]])
+def test_rows_and_weights_must_match(weights: list[float]) -> None:
+    with pytest.raises(ConfigError, match="k weights"):
+        concat(LAYOUT, rows(2, 0), weights, "answer")
+
+
+def test_mean_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="positive sum"):
+        mean(LAYOUT, rows(2, 0), [1.0, -1.0], "answer")
+
+
+def test_names() -> None:
+    assert aggregator("concat") is concat
+    with pytest.raises(ConfigError, match="did you mean 'concat'"):
+        aggregator("concta")
+    with pytest.raises(ConfigError, match="did you mean 'uniform'"):
+        weighting("unifrom")
+
+
+def test_weightings() -> None:
+    assert weighting("uniform")([3.0, 2.0]) == [1.0, 1.0]
+    assert weighting("score")([4.0, 2.0, -1.0]) == [1.0, 0.5, 0.0]
+    assert weighting("score")([0.0, 0.0]) == [1.0, 1.0]
+    assert weighting("top")([4.0, 3.9]) == [1.0, 0.0]
+    assert weighting("top")([]) == weighting("score")([]) == []

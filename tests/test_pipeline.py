@@ -1,0 +1,150 @@
+"""One question through retrieval, adapters, injection and generation, in every mode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from paramrag import MODES, Collection, Engine, Pipeline
+from paramrag.config import Recipe
+from paramrag.errors import ConfigError, NotFoundError
+from paramrag.types import Adapter, AdapterKey, Hit
+from tiny import make_passage, random_rows, tiny_base
+
+RECIPE = Recipe(layers="1-3")
+QUESTION = "When was Lomund built, Lomund 2?"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(tiny_base())
+
+
+def put_adapters(collection: Collection, engine: Engine, recipe: Recipe = RECIPE) -> None:
+    """Random adapters, each decided by its passage alone."""
+    layout = engine.layout(recipe)
+    collection.put_recipe(recipe, engine.fingerprint, layout)
+    made = [
+        Adapter(
+            AdapterKey(passage_id, engine.fingerprint, recipe.id),
+            random_rows(layout, 1, seed=int(passage_id[:6], 16), size=0.2)[0],
+            layout,
+        )
+        for passage_id in collection.passage_ids()
+    ]
+    collection.put_adapters(made, layout)
+
+
+@pytest.fixture
+def collection(tmp_path: Path, engine: Engine) -> Collection:
+    opened = Collection.open(tmp_path / "c")
+    opened.add([make_passage(number)[0] for number in range(5)])
+    put_adapters(opened, engine)
+    return opened
+
+
+def test_modes_differ_only_in_what_goes_where(collection: Collection, engine: Engine) -> None:
+    answers = {
+        mode: Pipeline(collection, engine, mode, recipe=RECIPE, max_new_tokens=6).ask(QUESTION) for mode in MODES
+    }
+    assert answers["vanilla"].hits == ()
+    assert len({tuple(hit.passage.id for hit in answers[mode].hits) for mode in ("t-rag", "p-rag", "pt-rag")}) == 1
+    for mode, answer in answers.items():
+        assert [used.in_text for used in answer.used] == [MODES[mode].text] * len(answer.used)
+        assert [used.adapter is not None for used in answer.used] == [MODES[mode].weights] * len(answer.used)
+    tokens = {mode: answer.trace.prompt_tokens for mode, answer in answers.items()}
+    assert tokens["vanilla"] == tokens["p-rag"] < tokens["t-rag"] == tokens["pt-rag"]
+    assert len({answer.text for answer in answers.values()}) == 4
+
+
+def test_ask_many_is_ask(collection: Collection, engine: Engine) -> None:
+    pipeline = Pipeline(collection, engine, recipe=RECIPE, max_new_tokens=6)
+    questions = [QUESTION, "Of what is Orrin 0 made?", "Teska Varn", "zzz qqq"]
+    together = [answer.text for answer in pipeline.ask_many(questions)]
+    assert together == [pipeline.ask(question).text for question in questions]
+    assert together == ["".join(pipeline.stream(question)).strip() for question in questions]
+
+
+def test_no_hit_answers_as_vanilla(collection: Collection, engine: Engine) -> None:
+    question = "zzz qqq"
+    vanilla = Pipeline(collection, engine, "vanilla", recipe=RECIPE, max_new_tokens=6).ask(question)
+    for mode in ("t-rag", "p-rag", "pt-rag"):
+        answer = Pipeline(collection, engine, mode, recipe=RECIPE, max_new_tokens=6).ask(question)
+        assert (answer.hits, answer.text) == ((), vanilla.text)
+
+
+def test_text_and_adapter_counts(collection: Collection, engine: Engine) -> None:
+    pipeline = Pipeline(collection, engine, recipe=RECIPE, text_k=1, adapter_k=2, weighting="score", max_new_tokens=4)
+    used = pipeline.ask(QUESTION).used
+    assert [entry.in_text for entry in used] == [True, False]
+    assert used[0].weight == 1.0 > used[1].weight > 0
+
+
+def test_a_function_is_a_retriever(collection: Collection, engine: Engine) -> None:
+    passage = make_passage(3)[0]
+
+    def always(query: str, k: int) -> list[Hit]:
+        return [Hit(passage, "d", 1.0)][:k]
+
+    answer = Pipeline(collection, engine, "t-rag", recipe=RECIPE, retriever=always, max_new_tokens=2).ask("Anything?")
+    assert [hit.passage for hit in answer.hits] == [passage]
+
+
+def test_a_removed_document_answers_as_if_it_had_never_been_there(
+    collection: Collection, engine: Engine, tmp_path: Path
+) -> None:
+    gone = make_passage(2)[0].id
+    collection.remove(collection.document_of([gone])[gone])
+    never = Collection.open(tmp_path / "never")
+    never.add([make_passage(number)[0] for number in (0, 1, 3, 4)])
+    put_adapters(never, engine)
+    for mode in MODES:
+        left, right = (
+            Pipeline(each, engine, mode, recipe=RECIPE, max_new_tokens=6).ask(QUESTION) for each in (collection, never)
+        )
+        assert left.text == right.text
+        assert [(hit.passage.id, round(hit.score, 4)) for hit in left.hits] == [
+            (hit.passage.id, round(hit.score, 4)) for hit in right.hits
+        ]
+
+
+def test_missing_adapters_say_what_to_do(collection: Collection, engine: Engine) -> None:
+    other = Recipe(rank=4)
+    with pytest.raises(NotFoundError, match="paramrag encode"):
+        Pipeline(collection, engine, "p-rag", recipe=other).ask(QUESTION)
+    assert Pipeline(collection, engine, "t-rag", recipe=other, max_new_tokens=2).ask(QUESTION).hits
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "pt-rga"}, "did you mean 'pt-rag'"),
+        ({"top_k": -1}, "top_k is -1"),
+        ({"adapter_k": -2}, "adapter_k is -2"),
+        ({"aggregator": "sum"}, "unknown aggregator"),
+        ({"weighting": "even"}, "unknown weighting"),
+        ({"retriever": "bm52"}, "bm25"),
+        ({"recipe": "papre"}, "did you mean 'paper'"),
+    ],
+)
+def test_bad_settings_are_refused(
+    collection: Collection, engine: Engine, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Pipeline(collection, engine, **settings)  # type: ignore[arg-type]
+
+
+def test_an_empty_question_is_refused(collection: Collection, engine: Engine) -> None:
+    with pytest.raises(ConfigError, match="question is empty"):
+        Pipeline(collection, engine, recipe=RECIPE).ask("  ")
+
+
+def test_json_has_the_stable_keys(collection: Collection, engine: Engine) -> None:
+    data = Pipeline(collection, engine, recipe=RECIPE, max_new_tokens=2).ask(QUESTION).to_json()
+    assert set(data) == {"question", "mode", "answer", "hits", "timings_ms", "tokens"}
+    assert set(data["hits"][0]) == {"passage_id", "document_id", "title", "score", "in_text", "adapter_id", "weight"}
+    assert set(data["timings_ms"]) == {"retrieve", "gather", "prefill", "decode", "total"}
+    assert set(data["tokens"]) == {"prompt", "completion"}
+    assert np.isfinite(list(data["timings_ms"].values())).all()
