@@ -26,7 +26,10 @@ def test_passages_are_numbered_and_come_between_system_and_question(tokenizer):
     text = tokenizer.decode(prompt_ids(tokenizer, "Who designed it?", [TOWER, UNTITLED], system="Be brief."))
     assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n")
     assert text.endswith("Who designed it?<|im_end|>\n<|im_start|>assistant\n")
-    places = [text.index(part) for part in ("1", "Tower\nThe tower was designed by Ada.", "2", "The north", "Who")]
+    places = [
+        text.index(part)
+        for part in ("Passage 1: Tower\nThe tower was designed by Ada.", "Passage 2:\nThe north", "Question: Who")
+    ]
     assert places == sorted(places)
 
 

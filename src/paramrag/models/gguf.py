@@ -1,8 +1,8 @@
 """Turns a `.gguf` file into a folder of safetensors that loads in a fraction of a second.
 
 Reading a GGUF file takes 8 s for 135 million parameters, most of it the vocabulary; the converted folder loads in
-half a second. The weights are those of the dequantised file, bit for bit: a tensor is stored in 16 bits only where nothing
-is lost. Tensors pass through memory one shard at a time. Configuration and tokenizer are read by transformers.
+half a second. The weights are those of the dequantised file, bit for bit: a tensor is stored in 16 bits only where
+nothing is lost. Tensors pass through memory one shard at a time. Configuration and tokenizer are read by transformers.
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Knows nothing of model names.
 """
 

@@ -13,7 +13,9 @@ from typing import Any
 from ..errors import ModelError
 from ..types import Passage
 
-DEFAULT_SYSTEM = "Answer the question with a short phrase."
+# Of seven wordings the best for reading: SmolLM2-135M with the gold passage, 60 SQuAD questions, HasAnswer 46.7; asking
+# for "a short phrase" 31.7, adding "take the answer from the passages" 40.0, an example 31.7, an "Answer:" to complete 31.7
+DEFAULT_SYSTEM = "You are a helpful assistant. Give the shortest correct answer, without explanation."
 
 
 def prompt_ids(
@@ -34,7 +36,7 @@ def prompt_ids(
 def user_turn(question: str, passages: Sequence[Passage] = ()) -> str:
     """Returns the text of the user's turn: the passages, if any, then the question."""
     blocks = [
-        f"[{number}] {passage.title}\n{passage.text}" if passage.title else f"[{number}] {passage.text}"
+        f"Passage {number}: {passage.title}".rstrip() + f"\n{passage.text}"
         for number, passage in enumerate(passages, 1)
     ]
     return "\n\n".join([*blocks, f"Question: {question}"])
