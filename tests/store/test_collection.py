@@ -3,7 +3,9 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import lance
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -207,6 +209,24 @@ def test_what_cannot_be_added_is_named(collection):
         collection.add([3])
 
 
+def test_files_and_folders_are_read_cut_and_replaced(collection, tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "tower.txt").write_text("The Zorbik Tower stands by the lake. " * 20)
+    (folder / "lake.md").write_text("# The lake\n\nBoats cross it in summer.\n")
+    (folder / "picture.txt").write_bytes(bytes(range(256)) * 4)
+    report = collection.add(folder, words=50)
+    assert (report.added, report.unchanged, len(report.skipped)) == (2, 0, 1)
+    assert report.passages == len(collection.passages()) > 2
+    assert "boats" in collection.search("boat", 1)[0].passage.text.lower()
+    assert collection.add([str(folder)], words=50).unchanged == 2
+    (folder / "lake.md").write_text("# The lake\n\nIt is frozen in winter.\n")
+    assert collection.add(folder, words=50).replaced == 1
+    assert collection.search("boats", 3) == []
+    with pytest.raises(CorpusError):
+        collection.add(tmp_path / "absent")
+
+
 def test_many_documents_take_few_commits(collection):
     collection.add(document(f"d{i:04}", f"text number {i}") for i in range(3000))
     assert len(collection.documents()) == 3000
@@ -396,8 +416,6 @@ def test_the_cache_is_bounded_and_forgets_what_is_removed(tmp_path):
 
 
 def test_verify_finds_damage(collection):
-    import lance
-
     collection.add(document("a", "one", "two"))
     one, two = collection.passage_ids()
     encode(collection, [one, two])
@@ -416,6 +434,43 @@ def test_verify_finds_damage(collection):
     assert any("have no row" in problem for problem in collection.verify().problems)
     with pytest.raises(CollectionError, match="run `verify`"):
         collection.passages([two])
+
+
+@pytest.mark.parametrize("table", ["passages", "documents", "items_", "adapters_"])
+def test_verify_reports_files_that_cannot_be_read(collection, table):
+    collection.add(document("a", "one", "two"))
+    ids = collection.passage_ids()
+    encode(collection, ids)
+    collection.put_items("aug", {ids[0]: [TrainingItem(ids[0], "Q", "A")]})
+    (data,) = collection.path.glob(f"{table}*.lance/data/*.lance")
+    data.write_bytes(data.read_bytes()[:100])
+    assert Collection.open(collection.path).verify().problems
+
+
+def test_threads_share_a_collection(collection):
+    def work(number):
+        collection.add([document(f"{number}-{i}", f"text {number} {i}", "shared", title="T") for i in range(5)])
+        return len(collection.search("shared", 99)), len(collection.search(f"text {number}", 3))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(8))) == [(1, 3)] * 8
+    assert len(collection.documents()) == 40
+    assert len(collection.passage_ids()) == 41
+    assert collection.verify().ok
+
+
+def test_many_small_writes_do_not_leave_many_files(collection):
+    collection.add(document("d", *[f"text {number}" for number in range(110)]))
+    ids = collection.passage_ids()
+    for passage_id in ids:
+        encode(collection, [passage_id])
+    np.testing.assert_array_equal(
+        collection.gather(ids, base=BASE, recipe=RECIPE.id), np.stack([adapter(i).row for i in ids])
+    )
+    assert len(list(collection.path.glob("adapters_*.lance/data/*"))) > 100  # old versions, kept for a minute
+    (table,) = collection.path.glob("adapters_*.lance")
+    assert len(lance.dataset(table).get_fragments()) <= 10
+    assert collection.verify().ok
 
 
 def test_stats_count_what_readers_see(collection):

@@ -21,10 +21,13 @@ from ..errors import ConfigError, MismatchError, NotFoundError
 from ..types import Adapter, AdapterKey, content_hash
 from .cache import RowCache
 from .catalog import Catalog
-from .codec import check_dtype, decode, encode
+from .codec import check_dtype, decode, encode, size_bytes
 from .layout import AdapterLayout
 from .records import RecipeRecord
 from .tables import ADAPTER_SCHEMA, ADAPTERS, Snapshot, StaleReadError, Tables, column
+
+FILE_BYTES = 256 << 20
+"""Adapters per file, in bytes: what merging small files has to rewrite."""
 
 
 def table_name(base: str, recipe_id: str) -> str:
@@ -71,6 +74,7 @@ def put(tables: Tables, catalog: Catalog, adapters: Sequence[Adapter], layout: A
     for name, rows in encoded.items():
         if rows.num_rows:
             tables.upsert(name, rows)
+            tables.tidy(name, max(1, FILE_BYTES // size_bytes(layout, dtype)))
     unknown = sorted({a.key.passage_id for a in adapters if not catalog.holds(a.key.passage_id)})
     if unknown:
         raise NotFoundError(

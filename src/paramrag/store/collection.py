@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config import Recipe
-from ..errors import NotFoundError
+from ..errors import CollectionError, NotFoundError
 from ..types import Adapter, Hit, Passage, Progress, TrainingItem
 from . import adapters, documents, items, location, maintenance, search, vectors
 from .cache import RowCache
@@ -258,7 +258,10 @@ class Collection:
 
     def verify(self) -> VerifyReport:
         """Reads everything and reports what is damaged, and what an interrupted write left."""
-        return self._tables.reading(lambda: maintenance.verify(self._tables, self._journal, self._catalog()))
+        try:
+            return self._tables.reading(lambda: maintenance.verify(self._tables, self._journal, self._catalog()))
+        except CollectionError as error:
+            return VerifyReport(0, 0, 0, 0, (str(error),), ())
 
     def compact(self, progress: Progress | None = None) -> CompactReport:
         """Merges small files, sweeps what interrupted writes left, and erases old versions with what was removed."""

@@ -14,7 +14,7 @@ from ..types import Document, Passage, Progress
 from .catalog import Catalog
 from .journal import Journal
 from .records import AddReport, RemoveReport
-from .search import ensure_index, refresh, searchable
+from .search import FRAGMENT_ROWS, ensure_index, refresh, searchable
 from .tables import (
     ADAPTERS,
     ATTACHED,
@@ -98,6 +98,7 @@ def add(
             progress("index", 0, 1)
         with journal.writing("index"):
             refresh(tables)
+            tables.tidy(DOCUMENTS, FRAGMENT_ROWS)
         if progress:
             progress("index", 1, 1)
     return AddReport(added, replaced, unchanged, passages, tuple(sources.skipped))

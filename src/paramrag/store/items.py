@@ -15,6 +15,9 @@ from ..types import TrainingItem, content_hash
 from .catalog import Catalog
 from .tables import ITEM_SCHEMA, ITEMS, StaleReadError, Tables, column
 
+FILE_ROWS = 65_536
+"""Passages per file: what merging small files has to rewrite."""
+
 
 def table_name(augmentation_id: str) -> str:
     """Returns the name of the table that holds the items of an augmentation."""
@@ -38,6 +41,7 @@ def put(tables: Tables, catalog: Catalog, augmentation_id: str, items: Mapping[s
             "items": [json.dumps([_to_json(item) for item in own]) for own in live.values()],
         }
         tables.upsert(table_name(augmentation_id), pa.table(rows, schema=ITEM_SCHEMA))
+        tables.tidy(table_name(augmentation_id), FILE_ROWS)
     unknown = sorted(set(items) - set(live))
     if unknown:
         raise NotFoundError(

@@ -59,6 +59,8 @@ class Journal:
                 return False
         except Timeout:
             return True
+        except OSError:  # a read-only directory has no writer
+            return False
 
     @contextmanager
     def writing(self, operation: str) -> Iterator[None]:

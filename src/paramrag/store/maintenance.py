@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import ParamRAGError
 from ..types import Progress
 from . import adapters, items, search
@@ -15,34 +17,35 @@ from .codec import decode
 from .documents import orphans, sweep
 from .journal import Journal
 from .records import CollectionStats, CompactReport, VerifyReport
-from .tables import ADAPTERS, ITEMS, PASSAGES, Snapshot, Tables, column
+from .tables import ADAPTERS, ITEMS, PASSAGES, READ_ERRORS, Snapshot, Tables, column
 
 _BATCH_ROWS = 64
 
 
 def verify(tables: Tables, journal: Journal, catalog: Catalog) -> VerifyReport:
     """Reads every row: identities, duplicates, references, sizes, finite numbers; and looks for unfinished writes."""
+    checks = {
+        "passages": _check_passages,
+        "items": _check_items,
+        "adapters": _check_adapters,
+        "duplicates": _check_duplicates,
+    }
+    counts: dict[str, int] = {}
     problems: list[str] = []
-    unfinished: list[str] = []
-    problems += _duplicates(tables)
-    problems += _damaged_passages(tables, catalog)
-    item_count, found = _check_items(tables, catalog)
-    problems += found
-    adapter_count, found = _check_adapters(tables, catalog)
-    problems += found
-    if not journal.busy:  # a writer at work now is not an interrupted one
-        if journal.unfinished:
-            unfinished.append(f"{journal.unfinished} was interrupted; the next write or compact clears up after it")
-        if orphaned := orphans(tables, catalog):
-            unfinished.append(f"{orphaned} rows belong to no document; the next write or compact removes them")
-    snapshot = tables.snapshot(PASSAGES)
-    if snapshot:
-        if not search.has_index(snapshot):
-            unfinished.append("the passages have no search index; compact makes it")
-        elif stale := search.unindexed(snapshot):
-            unfinished.append(f"{stale} passages are found by a scan, not by the index; compact indexes them")
+    for name, check in checks.items():
+        try:
+            counts[name], found = check(tables, catalog)
+        except READ_ERRORS as error:
+            if isinstance(error, ParamRAGError) or tables.moved():
+                raise
+            counts[name], found = (
+                0,
+                [f"{name} cannot be read: {_first_line(error)}; restore the collection from a copy"],
+            )
+        problems += found
+    unfinished = [] if problems else _unfinished(tables, journal, catalog)
     return VerifyReport(
-        len(catalog), len(catalog.passage_ids), item_count, adapter_count, tuple(problems), tuple(unfinished)
+        len(catalog), counts["passages"], counts["items"], counts["adapters"], tuple(problems), tuple(unfinished)
     )
 
 
@@ -100,26 +103,50 @@ def stats(directory: Path, tables: Tables, catalog: Catalog, cache_bytes: int) -
     )
 
 
-def _duplicates(tables: Tables) -> Iterator[str]:
+def _unfinished(tables: Tables, journal: Journal, catalog: Catalog) -> list[str]:
+    found: list[str] = []
+    if not journal.busy:  # a writer at work now is not an interrupted one
+        if journal.unfinished:
+            found.append(f"{journal.unfinished} was interrupted; the next write or compact clears up after it")
+        if orphaned := orphans(tables, catalog):
+            found.append(f"{orphaned} rows belong to no document; compact removes them")
+    snapshot = tables.snapshot(PASSAGES)
+    if snapshot:
+        if not search.has_index(snapshot):
+            found.append("the passages have no search index; the next add or compact makes it")
+        elif stale := search.unindexed(snapshot):
+            found.append(
+                f"{stale} passages are found by a scan, not by the index; the next add or compact indexes them"
+            )
+    return found
+
+
+def _check_duplicates(tables: Tables, catalog: Catalog) -> tuple[int, list[str]]:
+    problems = []
     for name in tables.names():
         snapshot = tables.require(name)
         doubled = snapshot.count() - len(snapshot.offsets)
         if doubled:
-            yield f"table {name}: {doubled} rows repeat a key; restore the collection from a copy"
+            problems.append(f"table {name}: {doubled} rows repeat a key; restore the collection from a copy")
+    return len(problems), problems
 
 
-def _damaged_passages(tables: Tables, catalog: Catalog) -> Iterator[str]:
+def _check_passages(tables: Tables, catalog: Catalog) -> tuple[int, list[str]]:
     snapshot = tables.snapshot(PASSAGES)
     stored = snapshot.offsets if snapshot else {}
+    problems = []
     lost = [passage_id for passage_id in catalog.passage_ids if passage_id not in stored]
     if lost:
-        yield f"{len(lost)} passages of documents have no row, first {lost[0]!r}; remove and add their documents again"
-    if snapshot is None:
-        return
-    for batch in snapshot.dataset.to_batches(batch_size=4096):
+        problems.append(
+            f"{len(lost)} passages of documents have no row, first {lost[0]!r}; remove and add their documents again"
+        )
+    for batch in snapshot.dataset.to_batches(batch_size=4096) if snapshot else ():
         for row in batch.to_pylist():
             if search.passage_of(row["title"], row["body"], 0, 0).id != row["id"]:
-                yield f"passage {row['id']!r} does not say what its id says; remove and add its document again"
+                problems.append(
+                    f"passage {row['id']!r} does not say what its id says; remove and add its document again"
+                )
+    return len(catalog.passage_ids) - len(lost), problems
 
 
 def _check_items(tables: Tables, catalog: Catalog) -> tuple[int, list[str]]:
@@ -143,7 +170,7 @@ def _check_adapters(tables: Tables, catalog: Catalog) -> tuple[int, list[str]]:
         layout = adapters.recorded_layout(snapshot)
         for key, dtype, data in _adapter_rows(snapshot):
             try:
-                finite = bool(abs(decode(data, layout, dtype)).max() < float("inf"))
+                finite = np.isfinite(decode(data, layout, dtype)).all()
             except ParamRAGError as error:
                 problems.append(f"adapter of passage {key!r} in {name}: {error}")
                 continue
@@ -157,6 +184,10 @@ def _adapter_rows(snapshot: Snapshot) -> Iterator[tuple[str, str, memoryview]]:
     for batch in snapshot.dataset.to_batches(batch_size=_BATCH_ROWS):
         for key, dtype, data in zip(batch["passage_id"], batch["dtype"], batch["row"], strict=True):
             yield key.as_py(), dtype.as_py(), memoryview(data.as_buffer())
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or repr(error)).splitlines()[0][:200]
 
 
 def _file_sizes(directory: Path) -> Iterator[int]:

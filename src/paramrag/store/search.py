@@ -82,6 +82,7 @@ def refresh(tables: Tables) -> None:
         dataset.optimize.compact_files(materialize_deletions_threshold=0.0, target_rows_per_fragment=FRAGMENT_ROWS)
     if unindexed(tables.require(PASSAGES)):
         tables.handle(PASSAGES).optimize.optimize_indices()
+    tables.tidy(PASSAGES, FRAGMENT_ROWS)
 
 
 def search(tables: Tables, current: Callable[[], Catalog], query: str, k: int) -> list[Hit]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,7 +57,9 @@ ADAPTER_SCHEMA = pa.schema(
     ]
 )
 
-_READ_ERRORS = (OSError, RuntimeError, ValueError, pa.ArrowException)
+READ_ERRORS = (OSError, RuntimeError, ValueError, pa.ArrowException)
+"""What Lance raises where files are missing or damaged."""
+_MANY = 100
 _ATTEMPTS = 4
 
 
@@ -175,6 +178,20 @@ class Tables:
             self.handle(name).delete(f"{snapshot.key} IN ({listed})")
         return len(present)
 
+    def tidy(self, name: str, rows_per_file: int) -> None:
+        """Merges small files and forgets old versions once there are many of them; for writers, after a commit."""
+        dataset = self.handle(name)
+        if len(dataset.get_fragments()) > _MANY + dataset.count_rows() // rows_per_file:
+            dataset.optimize.compact_files(target_rows_per_fragment=rows_per_file)
+        if sum(1 for _ in (self._directory / f"{name}.lance" / "_versions").glob("*.manifest")) > _MANY:
+            # A read takes less than this age; one that does not finds its files gone, and reads again.
+            self.handle(name).cleanup_old_versions(older_than=timedelta(minutes=1))
+
+    def moved(self) -> bool:
+        """Returns whether a table has a newer version than the one last read."""
+        with self._lock:
+            return any(known.dataset.latest_version != known.version for known in self._snapshots.values())
+
     def reading(self, read: Callable[[], Result]) -> Result:
         """Runs a read that spans tables, again where another process moved them under it.
 
@@ -190,7 +207,7 @@ class Tables:
                     raise
             except ParamRAGError:
                 raise
-            except _READ_ERRORS as error:
+            except READ_ERRORS as error:
                 if attempt == _ATTEMPTS - 1 or (attempt and self._versions() == before):
                     raise CollectionError(
                         f"{self._directory}: reading failed ({str(error).splitlines()[0][:200]}); run `verify` on the "
