@@ -13,8 +13,8 @@ from typing import Any
 from ..errors import ModelError
 from ..types import Passage
 
-# The best of six wordings for reading, 46.7 against 31.7-40.0 HasAnswer: SmolLM2-135M, 60 SQuAD questions, each with its
-# gold passage, greedy, 32 tokens; the 95 % interval is 12 points wide to each side. Ending in "Answer:" made it 31.7.
+# The best of six wordings for reading, 46.7 against 31.7-40.0 HasAnswer: SmolLM2-135M, 60 SQuAD questions, each with
+# its gold passage, greedy, 32 tokens; the 95 % interval is 12 points wide to each side. Ending in "Answer:": 31.7.
 DEFAULT_SYSTEM = "You are a helpful assistant. Give the shortest correct answer, without explanation."
 
 
