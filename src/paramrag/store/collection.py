@@ -89,7 +89,8 @@ class Collection:
             progress: called as ("add", documents so far, None), then ("index", 0 or 1, 1).
 
         Raises:
-            CorpusError: a source does not exist, or a text is not valid Unicode.
+            CorpusError: a text is not valid Unicode; batches before it are stored. Files that cannot be read raise
+                nothing: the report lists them as skipped.
         """
         sources = documents.read_sources(source, words=words, progress=progress)
         report = documents.add(self._tables, self._journal, self._catalog, sources, progress)
