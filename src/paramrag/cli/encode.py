@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,9 +16,19 @@ from .session import choose_recipe, load_engine, open_collection
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..augment import AugmentReport
     from ..parameterize import EncodeEstimate, EncodeReport
 
 _LISTED = 10
+
+
+class Storage(StrEnum):
+    """Number formats of stored adapters."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+    int8 = "int8"
 
 
 def run(
@@ -29,7 +40,11 @@ def run(
         typer.Option(metavar="NAME", help="Instead of the recipe's: auto, rules, model, openai:MODEL or items."),
     ] = None,
     base_url: Annotated[str | None, typer.Option(metavar="URL", help="Endpoint of an openai:MODEL augmenter.")] = None,
-    storage: Annotated[str, typer.Option(help="How adapters are stored: fp32, fp16, bf16 or int8.")] = "fp32",
+    prices: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="IN OUT", help="Of a million tokens, to show what an openai:MODEL augmenter costs."),
+    ] = None,
+    storage: Annotated[Storage, typer.Option(help="How adapters are stored.")] = Storage.fp32,
     limit: Annotated[int | None, typer.Option(min=1, help="Encode no more passages than this.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; store nothing.")] = False,
     device: options.Device = "cpu",
@@ -41,6 +56,7 @@ def run(
     First the training items of passages that have none, then their adapters. Interrupted, it goes on where it was
     when it is run again.
     """
+    from ..augment import augmenter as make_augmenter
     from ..parameterize import StaticParameterizer
 
     collection = open_collection(directory)
@@ -50,7 +66,18 @@ def run(
         if augmenter is not None and augmenter != chosen.augmentation.augmenter:
             settings = chosen.augmentation.model_copy(update={"augmenter": augmenter})
             chosen = chosen.model_copy(update={"name": f"{chosen.name}-{augmenter}", "augmentation": settings})
-        parameterizer = StaticParameterizer(engine, chosen, storage=storage)
+        settings = chosen.augmentation
+        augment = make_augmenter(
+            settings.augmenter,
+            engine=engine,
+            base_url=base_url,
+            questions=settings.questions,
+            rewrites=settings.rewrites,
+            seed=chosen.seed,
+            prices=prices,
+            progress=progress,
+        )
+        parameterizer = StaticParameterizer(engine, chosen, augment=augment, storage=storage)
         passage_ids = None
         if limit is not None:
             present = collection.encoded(engine.fingerprint, chosen.id)
@@ -59,15 +86,18 @@ def run(
             estimate = parameterizer.estimate(collection, passage_ids)
         else:
             report = parameterizer.encode(collection, passage_ids, progress=progress)
-    about = {"recipe": chosen.name, "recipe_id": chosen.id, "model": model, "storage": storage}
+    about = {"recipe": chosen.name, "recipe_id": chosen.id, "model": model, "storage": storage.value}
     if dry_run:
         emit(about | estimate_json(estimate)) if json else show_estimate(estimate, chosen.name, console())
         return
     if json:
         failed = [{"passage_id": entry.passage_id, "reason": entry.reason} for entry in report.failed]
         done = {"encoded": report.encoded, "present": report.present, "failed": failed}
-        emit(about | done | {"items": report.items, "seconds": round(report.seconds, 2)})
+        costs = {"items": report.items, "seconds": round(report.seconds, 2), "augmentation": augment.report.to_json()}
+        emit(about | done | costs)
     else:
+        if augment.report.passages:
+            show_yield(augment.report, console())
         show_report(report, console())
         if report.encoded:
             typer.echo(f'next: paramrag ask {directory} "your question"')
@@ -91,15 +121,34 @@ def show_estimate(estimate: EncodeEstimate, recipe: str, screen: Console) -> Non
 
 def show_report(report: EncodeReport, screen: Console) -> None:
     """Prints what encoding did, and the passages it could not encode."""
-    per_passage = f", {duration(report.seconds / report.encoded)} each" if report.encoded else ""
+    each = f" ({duration(report.seconds / report.encoded)} each)" if report.encoded > 1 else ""
     screen.print(
-        f"{count(report.encoded, 'adapter')} made of {count(report.items, 'training item')} "
-        f"in {duration(report.seconds)}{per_passage}; {report.present:,} were there already"
+        f"made {count(report.encoded, 'adapter')} in {duration(report.seconds)}{each}; "
+        f"{report.present:,} were there already"
     )
+    if report.failed:
+        typer.secho(f"no adapter for {count(len(report.failed), 'passage')}:", fg="yellow", err=True)
     for entry in report.failed[:_LISTED]:
         typer.echo(f"  {entry.passage_id}: {entry.reason}", err=True)
     if len(report.failed) > _LISTED:
         typer.echo(f"  and {len(report.failed) - _LISTED} more", err=True)
+
+
+def show_yield(report: AugmentReport, screen: Console) -> None:
+    """Prints how many training items came of how many proposed, and what they cost."""
+    kept = sum(report.kept.values())
+    line = f"made {count(kept, 'training item')} for {count(report.passages, 'passage')}"
+    if report.rejected:
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in report.rejected.most_common(4))
+        line += f"; left out as not valid: {reasons}"
+    if report.topped_up:
+        line += f"; {report.topped_up:,} of them by the rules, where too few were valid"
+    screen.print(line)
+    if report.completion_tokens:
+        cost = "" if report.cost is None else f", cost {report.cost:.4f}"
+        screen.print(f"{report.prompt_tokens:,} tokens read and {report.completion_tokens:,} written{cost}")
+    for passage_id, reason in report.failed[:_LISTED]:
+        typer.echo(f"  {passage_id}: {reason}", err=True)
 
 
 def estimate_json(estimate: EncodeEstimate) -> dict[str, Any]:

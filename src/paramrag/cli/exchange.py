@@ -46,7 +46,7 @@ def export(
         _export_adapter(collection, passage, to, for_, recipe, model)
     else:
         if for_ is not None:
-            raise typer.BadParameter("it is about adapters; name some with --passage", param_hint="--for")
+            raise typer.BadParameter("servers are about adapters; name some with --passage", param_hint="--for")
         from ..store.archive import export_collection
 
         export_collection(collection, to)

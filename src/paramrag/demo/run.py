@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..augment import AugmentReport
 from ..config import load_recipe
 from ..evaluate import JudgedPassage, Question, Sample, Summary, evaluate
 from ..infer import Engine
@@ -21,7 +22,7 @@ from ..models import load_base
 from ..parameterize import EncodeReport, StaticParameterizer
 from ..pipeline import MODES, Pipeline
 from ..store import Collection
-from ..types import Progress, content_hash
+from ..types import Passage, Progress, TrainingItem, content_hash
 from .loader import DemoQuestion, demo_items, demo_passages, demo_questions
 
 QUESTIONS = 48
@@ -140,15 +141,13 @@ def run_demo(
     collection.add(demo_passages(), progress=progress)
     clock.lap("add")
     chosen = load_recipe(recipe)
-    if not self_augment:
+    shipped = None if self_augment else ShippedItems()
+    if shipped:
         settings = chosen.augmentation.model_copy(update={"augmenter": "items"})
         chosen = chosen.model_copy(update={"name": "demo", "augmentation": settings})
-        items = demo_items()
-        stored = collection.items(list(items), "items")
-        if missing := {key: own for key, own in items.items() if stored.get(key) != own}:
-            collection.put_items("items", missing)
     passage_ids = [passage.id for passage in demo_passages()]  # the user may have added documents of her own
-    encoded = StaticParameterizer(engine, chosen).encode(collection, passage_ids, progress=progress)
+    parameterizer = StaticParameterizer(engine, chosen, augment=shipped)
+    encoded = parameterizer.encode(collection, passage_ids, progress=progress)
     clock.lap("encode")
     questions = [as_question(question) for question in sample_questions(demo_questions(), limit)]
     pipelines = {mode: Pipeline(collection, engine, mode, top_k=TOP_K, recipe=chosen) for mode in MODES}
@@ -180,6 +179,23 @@ def run_demo(
         examples=tuple(_examples(summary, questions)),
         timings_s=clock.laps(),
     )
+
+
+class ShippedItems:
+    """The augmenter that hands out the training items shipped with the corpus."""
+
+    id = "items"
+
+    def __init__(self) -> None:
+        self.report = AugmentReport()
+        self._items = demo_items()
+
+    def __call__(self, passages: Sequence[Passage]) -> list[list[TrainingItem]]:
+        """Returns the items of each passage; none for a passage that is not of the corpus."""
+        made = [self._items.get(passage.id, []) for passage in passages]
+        self.report.passages += len(passages)
+        self.report.kept.update(item.kind for items in made for item in items)
+        return made
 
 
 def sample_questions(questions: Sequence[DemoQuestion], limit: int, seed: int = 0) -> list[DemoQuestion]:

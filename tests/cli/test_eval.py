@@ -1,0 +1,118 @@
+"""`paramrag eval` and `paramrag compare`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from .conftest import Run
+
+Copy = Callable[[Path], Path]
+
+
+def test_eval_writes_the_stable_files(
+    run: Run, encoded: Path, files: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    options = ("--data", files / "questions.jsonl", "--model", tiny_model_folder, "--modes", "t-rag, pt-rag")
+    ran = run("eval", encoded, *options, "--out", tmp_path / "run", "--max-new-tokens", 3, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json == json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert list(ran.json["modes"]) == ["t-rag", "pt-rag"]
+    assert ran.json["modes"]["t-rag"].keys() >= {"n", "failed", "has_answer", "f1"}
+    lines = (tmp_path / "run" / "pt-rag" / "samples.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["q1", "q2"]
+    again = run("eval", encoded, *options, "--out", tmp_path / "run", "--max-new-tokens", 3, "--json")
+    assert again.json == ran.json
+    other = run("eval", encoded, *options, "--out", tmp_path / "run", "--max-new-tokens", 4)
+    assert other.code == 2
+    assert "different run" in other.err
+
+
+def test_eval_shows_means_with_intervals(run: Run, encoded: Path, files: Path, tiny_model_folder: Path) -> None:
+    options = ("--data", files / "questions.jsonl", "--model", tiny_model_folder, "--modes", "vanilla", "--limit", 1)
+    ran = run("eval", encoded, *options, "--max-new-tokens", 3)
+    assert ran.code == 0
+    assert "has_answer" in ran.out
+    assert "0.0 [0.0, 79.3]" in ran.out  # Wilson, one question, none right
+
+
+def test_eval_without_adapters_counts_failures(run: Run, added: Path, files: Path, tiny_model_folder: Path) -> None:
+    options = ("--data", files / "questions.jsonl", "--model", tiny_model_folder, "--modes", "p-rag")
+    ran = run("eval", added, *options, "--json")
+    assert ran.code == 1
+    assert ran.json["modes"]["p-rag"]["failed"] == 2
+
+
+def test_eval_encodes_what_it_retrieves(
+    run: Run, added: Path, files: Path, copy: Copy, tiny_model_folder: Path
+) -> None:
+    directory = copy(added)
+    options = ("--data", files / "questions.jsonl", "--model", tiny_model_folder, "--modes", "p-rag", "--top-k", 1)
+    ran = run(
+        "eval", directory, *options, "--encode", "--recipe", files / "small.yaml", "--max-new-tokens", 2, "--json"
+    )
+    assert ran.code == 0, ran.err
+    assert "2 passages (0 have an adapter already)" in ran.err
+    assert ran.json["modes"]["p-rag"]["failed"] == 0
+    assert run("collection", "show", directory, "--json").json["adapters"] == 2
+
+
+def test_eval_refuses_bad_input(run: Run, encoded: Path, files: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"qestion": "?"}\n')
+    good = ("--data", files / "questions.jsonl", "--model", tiny_model_folder)
+    for arguments, said in (
+        ((encoded, "--model", tiny_model_folder), "--data"),
+        ((encoded, "--data", tmp_path / "none.jsonl"), "does not exist"),
+        ((encoded, "--data", tmp_path / "bad.jsonl", "--model", tiny_model_folder), "unknown question format"),
+        ((encoded, *good, "--modes", "t-rag,ptrag"), "did you mean 'pt-rag'"),
+        ((encoded, *good, "--modes", ","), "nothing to evaluate"),
+        ((tmp_path / "none", *good), "there is no collection"),
+    ):
+        ran = run("eval", *arguments)
+        assert ran.code == 2, (arguments, ran)
+        assert said in ran.err
+
+
+def _write_run(directory: Path, right: list[int]) -> Path:
+    """Writes a run whose questions are answered right or wrong as told."""
+    from paramrag.evaluate import Question, evaluate
+    from paramrag.types import Answer, Trace
+
+    class Fixed:
+        def ask_many(self, questions: list[str]) -> list[Answer]:
+            return [Answer(q, "t-rag", "yes" if right[int(q)] else "no", (), Trace()) for q in questions]
+
+    evaluate({"t-rag": Fixed()}, [Question(f"q{n}", str(n), ("yes",)) for n in range(len(right))], directory)
+    return directory
+
+
+def test_compare_says_how_much_better_b_is(run: Run, tmp_path: Path) -> None:
+    a, b = _write_run(tmp_path / "a", [1, 0, 0, 0]), _write_run(tmp_path / "b", [1, 1, 0, 0])
+    found = run("compare", a, b, "--json").json
+    assert (found["mean_a"], found["mean_b"], found["difference"]["mean"]) == (0.25, 0.5, 0.25)
+    assert found["mcnemar"]["only_b"] == 1
+    shown = run("compare", a, b)
+    assert shown.code == 0
+    assert "+0.2500" in shown.out
+
+
+def test_compare_fails_below_a_bar(run: Run, tmp_path: Path) -> None:
+    a, b = _write_run(tmp_path / "a", [1, 1, 0, 0]), _write_run(tmp_path / "b", [1, 0, 0, 0])
+    assert run("compare", a, b, "--fail-below", "-0.3").code == 0
+    ran = run("compare", a, b, "--fail-below", "-0.1")
+    assert ran.code == 1
+    assert "failed: B - A is -0.2500" in ran.err
+
+
+def test_compare_refuses_bad_input(run: Run, tmp_path: Path) -> None:
+    a = _write_run(tmp_path / "a", [1, 0])
+    for arguments, said in (
+        ((a, tmp_path / "none"), "no run"),
+        ((a, a, "--metric", "has_answr"), "did you mean 'has_answer'"),
+        ((a, a, "--mode", "trag"), "did you mean 't-rag'"),
+        ((a, a, "--mode", "t-rag", "--mode", "t-rag", "--mode", "t-rag"), "once or twice"),
+    ):
+        ran = run("compare", *arguments)
+        assert ran.code == 2, (arguments, ran)
+        assert said in ran.err
