@@ -1,0 +1,319 @@
+"""Passage -> statements: its sentences made fit to stand alone, with their subject named.
+
+A sentence that opens with `He`, `It` or `The city` gets the passage's topic as its subject where it is clear that the
+topic is meant; where it is not, the statement is marked unresolved and nothing is asked from it. Brackets are taken
+out and kept aside, an opening `In 1932,` goes to the end. Knows nothing of questions.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..corpus.sentences import sentences
+from ..types import Passage
+from .lexicon import (
+    DEMONYMS,
+    GIVEN_NAMES,
+    MONTHS,
+    NOT_PERSON,
+    OCCUPATIONS,
+    PAST_VERBS,
+    PERSON_ROLES,
+    SMALL_WORDS,
+    is_verb,
+)
+from .spans import is_person
+
+_BRACKET = re.compile(r"\s*(?:\(([^()]*(?:\([^()]*\)[^()]*)*)\)|\[([^\[\]]*)\])")
+_CONNECTIVE = re.compile(
+    r"(?:(?:Moreover|However|Furthermore|Additionally|Today),?\s+|(?:In addition|Additionally|Furthermore|Therefore|"
+    r"Meanwhile|For example|For instance|Thus|Hence"
+    r"|As a result|Consequently|Nevertheless|Nonetheless|Also|In fact|Indeed|Similarly|Today|Currently|Later|Then"
+    r"|Subsequently|Finally|Eventually|Originally|Initially|In particular|Of course|"
+    r"On the other hand|At the time|At that time),\s+)"
+)
+_UNRESOLVED = re.compile(
+    r"(?:This|These|Those|That|Such|They|Their|We|Our|I|My|You|Your|Here|There|Both|Another|Other|Others|One|Some|Each"
+    r"|The (?:latter|former|same|other|others|two|first|second|third|last|next|following|above)|And|But|Or|So"
+    r"|Because)\b"
+)
+_EXPLETIVE = re.compile(
+    r"It (?:is|was|has been|had been|may be|can be) (?:\w+ ){0,3}(?:that|to|who|when|if|not until)\b"
+)
+_FRONTED = re.compile(r"((?:In|On|Since|By|Until|From|During|At|Around|After|Before) [^,]{2,40}), (?=\S)")
+_OPENER = re.compile(
+    r"((?:Founded|Born|Established|Built|Located|Situated|Based|Released|Written|Directed|Opened|Created|Designed|Raised|"
+    r"Educated|Named|Formed|Published|Produced|Developed|Completed|Constructed) [^;:]{3,80}?), "
+    r"(he|she|it|[A-Z][\w.'’-]*(?: [A-Z][\w.'’-]*){0,3}) ([a-z].+)"
+)
+_FRONT = re.compile(
+    r"(?:In|On|Since|By|From|At|During|Until|After|Before|For|Today|Now|When|While|As) (?:[^,]{0,60}, ?)?[^,]{0,20}"
+)
+_DEFINED = re.compile(
+    r"(?:The )?((?:[^\s,;:.]{1,40}(?:\.)? ){0,6}[^\s,;:.]{1,40})(?:, [^,]{2,60},| ?,)?"
+    r" (?:is|was|are|were) (?:a|an|the|one)\b"
+)
+_LINKS = frozenset(("of", "the", "de", "von", "and", "van", "for", "in", "du", "la"))
+_PERSONAL = re.compile(r"(He|She|His|Her)\b")
+_NEUTER = re.compile(r"(It|Its)\b")
+_COPULA = re.compile(r"(?:, [^,]{2,60},)?\s*,?\s*(is|was|are|were)\s+(?:a|an|the|one of the)\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One sentence, made to stand alone."""
+
+    text: str
+    """With its subject named, without brackets and final stop."""
+    brackets: tuple[str, ...]
+    """What stood in brackets, in order."""
+    index: int
+    """Number of the sentence in the passage."""
+    about_topic: bool
+    """Whether its subject is the topic; then the text begins with the topic's name."""
+    resolved: bool
+    """Whether it says what it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a passage is about."""
+
+    name: str
+    """As it is called in questions; empty if not known."""
+    is_person: bool = False
+    """Whether it is surely a person."""
+    aliases: tuple[str, ...] = ()
+    """Other names under which sentences begin with it, longest first."""
+    nouns: frozenset[str] = frozenset()
+    """Nouns that stand for it after `the`."""
+    mentioned: bool = False
+    """Whether the passage's first sentence is about it."""
+    article: bool = False
+    """Whether it takes `the`."""
+
+    @property
+    def named(self) -> str:
+        """Its name within a sentence."""
+        return f"the {self.name}" if self.article else self.name
+
+    @property
+    def subject(self) -> str:
+        """Its name at the start of a sentence."""
+        return f"The {self.name}" if self.article else self.name
+
+
+def pieces(text: str) -> list[str]:
+    """Returns sentences, list entries and headings (these with their `#`), each on one line."""
+    found: list[str] = []
+    for start, end, _ in sentences(text):
+        held: list[str] = []
+        for line in text[start:end].split("\n"):
+            stripped = re.sub(r"^\s*(?:[-*+•‣▪]|\d{1,3}[.)])\s+", "", line).strip()
+            own = stripped != line.strip() or stripped.startswith(("#", "|")) or bool(_KEY.match(stripped))
+            if own and held:
+                found.append(" ".join(held))
+                held = []
+            if own:
+                found.append(stripped)
+            elif stripped:
+                held.append(stripped)
+        if held:
+            found.append(" ".join(held))
+    return [part for whole in found for part in _entries(whole) if part]
+
+
+def _entries(text: str) -> list[str]:
+    """Divides a list written with ` ; `, but not inside brackets."""
+    bare = _BRACKET.sub(lambda match: "x" * len(match[0]), text)
+    cuts = [match.span() for match in re.finditer(r"\s+;\s+", bare)]
+    starts, ends = [0] + [end for _, end in cuts], [start for start, _ in cuts] + [len(text)]
+    return [text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
+
+
+_KEY = re.compile(r"[A-Z][\w ]{1,30}: \S")
+
+
+def topic(passage: Passage) -> Topic:
+    """Finds out what the passage is about, from its title and first sentence."""
+    title = re.sub(r"\s*\([^)]*\)\s*$", "", passage.title.split(" - ")[0]).strip()
+    first = next((part for part in pieces(passage.text) if not part.startswith("#")), "")
+    bare = _BRACKET.sub("", first)
+    head, nouns = _head(bare), frozenset[str]()
+    name = title or head
+    if not name:
+        return Topic("")
+    same = bool(head) and _same(head, name)
+    aliases = [name] + ([head] if same and head != name else [])
+    mentioned = bare.startswith((*aliases, *(f"The {alias}" for alias in aliases)))
+    defined = ""
+    if same and (copula := _COPULA.match(bare, bare.find(head) + len(head))):
+        defined = re.split(
+            r"[,;.]| (?:in|of|by|from|who|that|which|located|known|for|with|on|at|to|between|is|are|have|has|given|"
+            r"and the)\b",
+            bare[copula.end() :],
+        )[0]
+        nouns = frozenset(defined.lower().split()[-1:])
+    parts = name.split()
+    plain = all(part.lower().strip(".") not in NOT_PERSON and part[:1].isupper() for part in parts)
+    born = (
+        bool(re.search(r"\(\s*(?:[^()]*\bborn\b|(?:c\. )?\d{3,4}\s*[–-]\s*(?:c\. )?\d{3,4})", first))
+        or " was born " in first
+    )
+    roles = bool(nouns & PERSON_ROLES) or any(word in OCCUPATIONS for word in defined.lower().split()[-3:])
+    person = roles and (plain or " of " in name) and not name.startswith("The ")
+    person = person or (plain and born) or (plain and 2 <= len(parts) <= 4 and parts[0] in GIVEN_NAMES)
+    personal = re.search(r"(?:^|[.!?] )(?:He|She|His|Her) ", passage.text)
+    likely = plain or (" of " in name and not set(name.lower().split()) & (NOT_PERSON - {"of"}))
+    person = person or (bool(personal) and likely and len(parts) > 1 and (mentioned or parts[-1] in passage.text))
+    if person and plain and len(parts) > 1:
+        aliases.append(parts[-1])
+    article = not person and not name.startswith("The ") and any(bare.startswith(f"The {a} ") for a in aliases)
+    return Topic(name, person, tuple(sorted(set(aliases), key=len, reverse=True)), nouns, mentioned, article)
+
+
+def statements(passage: Passage, about: Topic) -> list[Statement]:
+    """Returns the passage's sentences as statements, in order; headings and lines of a few signs are left out."""
+    found: list[Statement] = []
+    current = True  # whether the last subject was the topic
+    start = passage.start == 0
+    for index, piece in enumerate(pieces(passage.text)):
+        if piece.startswith("#"):
+            continue
+        brackets = tuple((match[1] or match[2] or "").strip() for match in _BRACKET.finditer(piece))
+        text = _tidy(_BRACKET.sub("", piece))
+        if len(text) < 8 or " " not in text:
+            continue
+        text = _CONNECTIVE.sub("", text, count=1)
+        text = text[0].upper() + text[1:]
+        text = _unfronted(text)
+        named, is_about = _named(text, about, current, start)
+        if (opener := _OPENER.match(text)) and (opener[2] in about.aliases or (current and opener[2].islower())):
+            fits = opener[2] in (("he", "she") if about.is_person else ("it",)) or opener[2] in about.aliases
+            named, is_about = (text, True) if fits else (named, is_about)
+        sound = text[0].isalnum() or text[0] in "\"“'"
+        sound = sound and not re.search(r"[()\[\]|]", text)
+        fit = sound and named is not None and (is_about or not _UNRESOLVED.match(named)) and not _EXPLETIVE.match(named)
+        if fit and named:
+            parts = _parts(named, about, is_about)
+            found += [
+                Statement(part, brackets if n == 0 else (), index, is_about, True) for n, part in enumerate(parts)
+            ]
+        else:
+            found.append(Statement(text, brackets, index, False, False))
+        mentions = bool(fit and named and about.name and about.named in named)
+        if about.is_person:
+            current = is_about or mentions or (current and not is_person(" ".join(text.split()[:2]).rstrip(",")))
+        else:
+            current = is_about or mentions
+        start = False
+    return found
+
+
+def _named(text: str, about: Topic, current: bool, start: bool) -> tuple[str | None, bool]:
+    """Returns the sentence with its subject named (None if that is not clear), and whether that is the topic."""
+    for alias in about.aliases:
+        for opening in (alias, f"The {alias}"):
+            if re.match(rf"{re.escape(opening)}(?:['’]s)?(?![\w-])(?! [A-Z])", text):
+                return about.subject + text[len(opening) :], True
+    pronoun = _PERSONAL.match(text) if about.is_person else _NEUTER.match(text)
+    if pronoun and about.name:
+        clear = current and (about.is_person or about.mentioned or not start)
+        if not clear or (not about.is_person and not about.mentioned) or _EXPLETIVE.match(text):
+            return None, False
+        return about.subject + ("'s" if pronoun[1] in ("His", "Its", "Her") else "") + text[pronoun.end() :], True
+    if _PERSONAL.match(text) or _NEUTER.match(text):
+        return None, False
+    definite = re.match(r"The (\w+)\b", text)
+    if definite and definite[1].lower() in about.nouns and about.mentioned:
+        rest = text[definite.end() :]
+        if re.match(r"(?:['’]s)? [a-z]", rest) and rest.split()[0] not in ("of",):
+            return about.subject + rest, True
+    return _named_inside(text, about, current), False
+
+
+def _named_inside(text: str, about: Topic, current: bool) -> str | None:
+    """Names the topic for a pronoun behind an opening phrase; None if a pronoun stays without a noun before it."""
+    pronoun = re.search(r"\b(he|she|it|they|his|her|its|their|him|them)\b", text)
+    if not pronoun:
+        return text
+    before = text[: pronoun.start()]
+    capitals = re.findall(rf" (?!(?:{MONTHS})\b)([A-Z]\w+)", before)
+    if any(word not in DEMONYMS for word in capitals) and "," not in before:
+        return text
+    fronted = _FRONT.fullmatch(before)
+    if fronted and current and about.name:
+        if (about.is_person and pronoun[1] in ("he", "she")) or (
+            not about.is_person
+            and pronoun[1] == "it"
+            and about.mentioned
+            and not _EXPLETIVE.match("It" + text[pronoun.end() :])
+        ):
+            return before + about.named + text[pronoun.end() :]
+        if about.is_person and pronoun[1] in ("his", "her") and re.search(r"\b(?:he|she)\b", text[pronoun.end() :]):
+            return before + about.named + "'s" + text[pronoun.end() :]
+    if len(before.split()) <= 3 or fronted:
+        return None
+    return text
+
+
+def _parts(text: str, about: Topic, is_about: bool) -> list[str]:
+    """Divides `X, a town of Y, lies on Z, and it has W` into a statement each, where every subject is plain."""
+    own_names = (*about.aliases, *(("he", "she") if about.is_person else ("it",)))
+    if about.name and (match := _OPENER.match(text)) and match[2] in own_names:
+        opener = match[1][0].lower() + match[1][1:]
+        return [f"{about.subject} was {opener}", f"{about.subject} {match[3]}"]
+    if is_about and (match := re.match(r"(.*?(?: is | was )[^;]*?)(?:, and |; )(it|he|she|its|his|her) (.+)", text)):
+        fits = match[2] in (("he", "she", "his", "her") if about.is_person else ("it", "its"))
+        if fits and not _EXPLETIVE.match(f"It {match[3]}") and " that " not in match[1]:
+            own = "'s" if match[2] in ("its", "his", "her") else ""
+            return [*_parts(match[1], about, True), *_parts(f"{about.subject}{own} {match[3]}", about, True)]
+    apposed = re.match(
+        r"((?:The |A |An )?(?:[^,;:]|,(?=\d)){2,60}), ((?:an?|the|who|which) (?:[^,;:]|,(?=\d)){3,90}), (([a-z]+) .+)",
+        text,
+    )
+    if not apposed:
+        return [text]
+    subject, inner, rest, verb = apposed[1], apposed[2], apposed[3], apposed[4]
+    if any(is_verb(word) for word in subject.split()) or not is_verb(verb) or verb in ("had", "have"):
+        return [text]
+    if inner.startswith(("who ", "which ")):
+        return [f"{subject} {inner.split(' ', 1)[1]}", f"{subject} {rest}"] if is_verb(inner.split()[1]) else [text]
+    past = verb == "was" or verb == "were" or verb in PAST_VERBS or verb.endswith("ed")
+    return [f"{subject} {'was' if past else 'is'} {inner}", f"{subject} {rest}"]
+
+
+def _unfronted(text: str) -> str:
+    """Moves an opening `In 1932,` behind the main clause, where that is one clause with a plain subject."""
+    match = _FRONTED.match(text)
+    if not match or len(match[1].split()) > 7:
+        return text
+    body, phrase = text[match.end() :], match[1]
+    if "," in body or ";" in body or len(body.split()) > 22 or not re.search(r"\d", phrase):
+        return text
+    if re.match(r"(?:and|or|but|\d)\b", body) or re.search(r" (?:and|but|that|who|which|when|while) ", body):
+        return text
+    return f"{body[0].upper()}{body[1:]} {phrase[0].lower()}{phrase[1:]}"
+
+
+def _tidy(text: str) -> str:
+    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\s+([,.;:])", r"\1", text)
+    return re.sub(r"(?<=[\w\"”’')])[.。]+$", "", text)
+
+
+def _head(text: str) -> str:
+    """Returns the name before `is a`, if the sentence opens with one."""
+    match = _DEFINED.match(text)
+    if not match:
+        return ""
+    parts = match[1].split()
+    if not parts[0][0].isupper() or parts[0].lower() in SMALL_WORDS:
+        return ""
+    return match[1] if all(part[0].isupper() or part in _LINKS for part in parts) else ""
+
+
+def _same(head: str, name: str) -> bool:
+    mine, other = set(head.lower().split()), set(name.lower().split())
+    return 2 * len(mine & other) >= min(len(mine), len(other)) and bool(mine & other)
