@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .errors import ConfigError, did_you_mean
 from .types import Activation, content_hash
 
-MODULE_NAMES = ("gate_proj", "up_proj", "down_proj")
+ModuleName = Literal["gate_proj", "up_proj", "down_proj"]
+MODULE_NAMES: tuple[ModuleName, ...] = ("gate_proj", "up_proj", "down_proj")
 _NAMED_LAYERS = ("all", "first-half", "last-half", "last-quarter", "last")
 
 
@@ -28,9 +29,9 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    augmenter: str = Field("auto", description="auto, rules, model, openai:MODEL, or items (put there by the user)")
-    questions: int = Field(16, ge=0, le=200, description="question-answer items wanted per passage")
-    rewrites: int = Field(0, ge=0, le=20, description="rewrites of the passage, as in PRAG")
+    augmenter: str = Field(default="auto", description="auto, rules, model, openai:MODEL, or items (the user's)")
+    questions: int = Field(default=16, ge=0, le=200, description="question-answer items wanted per passage")
+    rewrites: int = Field(default=0, ge=0, le=20, description="rewrites of the passage, as in PRAG")
 
 
 class Recipe(BaseModel):
@@ -38,31 +39,31 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field("default", description="what people call it; not part of its id")
-    rank: int = Field(2, ge=1, le=256, description="rank of each update")
-    alpha: float = Field(32.0, gt=0, description="LoRA alpha; the update is scaled by alpha / rank")
-    modules: tuple[Literal["gate_proj", "up_proj", "down_proj"], ...] = Field(
-        MODULE_NAMES, min_length=1, description="adapted projections of the feed-forward block"
+    name: str = Field(default="default", description="what people call it; not part of its id")
+    rank: int = Field(default=2, ge=1, le=256, description="rank of each update")
+    alpha: float = Field(default=32.0, gt=0, description="LoRA alpha; the update is scaled by alpha / rank")
+    modules: tuple[ModuleName, ...] = Field(
+        default=MODULE_NAMES, min_length=1, description="adapted projections of the feed-forward block"
     )
-    layers: str = Field("all", description="all, first-half, last-half, last-quarter, last, or ranges such as 15-29,3")
-    activation: Activation = Field("answer", description="answer: on while answering (as aLoRA); full: as PRAG")
+    layers: str = Field(default="all", description="all, first-half, last-half, last-quarter, last, or ranges: 15-29,3")
+    activation: Activation = Field(default="answer", description="answer: on while answering (as aLoRA); full: as PRAG")
     objective: Literal["nll-all", "nll-answer"] = Field(
-        "nll-answer", description="loss on all tokens (PRAG) or on the answer"
+        default="nll-answer", description="loss on all tokens (PRAG) or on the answer"
     )
     training_set: Literal["closed-book", "prag"] = Field(
-        "closed-book", description="questions alone, or PRAG's mix of prompts with the passage and its rewrites"
+        default="closed-book", description="questions alone, or PRAG's mix of prompts with the passage and its rewrites"
     )
-    epochs: int = Field(14, ge=1, description="passes over a passage's items")
-    batch_items: int = Field(0, ge=0, description="items per optimiser step; 0: all items of the passage")
-    learning_rate: float = Field(4e-3, gt=0, description="peak learning rate of AdamW")
-    schedule: Literal["constant", "linear"] = Field("constant", description="learning rate over the steps")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
-    clip: float = Field(1.0, ge=0, description="gradient norm limit per adapter; 0: none")
+    epochs: int = Field(default=14, ge=1, description="passes over a passage's items")
+    batch_items: int = Field(default=0, ge=0, description="items per optimiser step; 0: all items of the passage")
+    learning_rate: float = Field(default=4e-3, gt=0, description="peak learning rate of AdamW")
+    schedule: Literal["constant", "linear"] = Field(default="constant", description="learning rate over the steps")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of AdamW")
+    clip: float = Field(default=1.0, ge=0, description="gradient norm limit per adapter; 0: none")
     stop_probability: float = Field(
-        0.0, ge=0, lt=1, description="stop a passage when all answer tokens are at least this likely; 0: never"
+        default=0.0, ge=0, lt=1, description="stop a passage when all answer tokens are at least this likely; 0: never"
     )
-    distractors: int = Field(0, ge=0, le=8, description="up to so many adapters of other passages mixed in per step")
-    seed: int = Field(0, ge=0, description="decides initial values and order, per passage")
+    distractors: int = Field(default=0, ge=0, le=8, description="up to so many other adapters mixed in per step")
+    seed: int = Field(default=0, ge=0, description="decides initial values and order, per passage")
     augmentation: Augmentation = Field(default_factory=Augmentation, description="how training items are made")
 
     @model_validator(mode="after")

@@ -168,7 +168,8 @@ class Engine:
         ids = self.base.tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else list(prompt)
         with torch.inference_mode():
             output = self.base.model(input_ids=torch.tensor([ids], device=self.base.device), use_cache=False)
-        return output.logits[0].float()
+        logits: torch.Tensor = output.logits[0].float()
+        return logits
 
 
 def _is_full(request: Request) -> bool:

@@ -123,7 +123,7 @@ def _attach_shared(
 
         def add(_: nn.Module, args: Any, output: torch.Tensor, index: int = index, b: Any = b_NRO) -> torch.Tensor:
             if reduced.get("input") is not args[0]:
-                reduced["input"], reduced["parts"] = args[0], _down(args[0], a_NRI).split(ranks, dim=-1)
+                reduced["input"], reduced["parts"] = args[0], torch.split(_down(args[0], a_NRI), ranks, dim=-1)
             part = reduced["parts"][index]
             if index == len(ranks) - 1:
                 reduced.clear()  # hold no activation past its layer

@@ -17,7 +17,8 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     """Returns how many leading tokens all prompts share."""
     if not prompts:
         return 0
-    first, last = min(prompts), max(prompts)
+    ordered = sorted(map(list, prompts))
+    first, last = ordered[0], ordered[-1]
     for position, (left, right) in enumerate(zip(first, last, strict=False)):
         if left != right:
             return position

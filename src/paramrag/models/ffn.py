@@ -50,7 +50,7 @@ def feed_forward(model: Any, name: str) -> tuple[tuple[dict[str, nn.Linear], ...
 def _projections(model: Any, name: str, index: int, layer: nn.Module) -> dict[str, nn.Linear]:
     mlp = getattr(layer, "mlp", None)
     found = {module: getattr(mlp, module, None) for module in MODULE_NAMES}
-    linear = {module: child for module, child in found.items() if isinstance(child, nn.Linear)}
+    linear: dict[str, nn.Linear] = {module: child for module, child in found.items() if isinstance(child, nn.Linear)}
     children = {child.rpartition(".")[2] for child, _ in layer.named_modules()}
     if "experts" in children:
         reason = "routes between experts (mixture of experts)"

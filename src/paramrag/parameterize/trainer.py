@@ -227,7 +227,7 @@ class _Run:
                 logits_MV = batch.replay.logits()
             label_losses = torch.nn.functional.cross_entropy(logits_MV.float(), batch.replay.labels, reduction="none")
             owner_M = batch.owners[batch.replay.row_of_label]
-            (label_losses / labels[owner_M]).sum().backward()
+            torch.autograd.backward((label_losses / labels[owner_M]).sum())
             losses.index_add_(0, owner_M, label_losses.detach() / labels[owner_M])
             self._remember(batch, label_losses.detach())
         gradient = rows.grad
