@@ -10,7 +10,7 @@ from .conftest import Run
 def test_adding_says_what_came_and_what_to_do_next(run: Run, files: Path, tmp_path: Path) -> None:
     ran = run("add", tmp_path / "c", files / "docs")
     assert ran.code == 0
-    assert ran.out.splitlines()[0] == f"3 added: 3 documents read, 3 new passages in {tmp_path / 'c'}"
+    assert ran.out.splitlines()[0] == f"documents: 3 added; 3 new passages in {tmp_path / 'c'}"
     assert f"next: paramrag encode {tmp_path / 'c'}" in ran.out
     assert ran.err == ""
 
@@ -54,7 +54,7 @@ def test_nothing_readable_is_an_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
     ran = run("add", tmp_path / "c", tmp_path / "empty.txt")
     assert ran.code == 2
-    assert "nothing added" in ran.out
+    assert "none added" in ran.out
 
 
 def test_a_path_that_does_not_exist_is_refused_before_anything_is_made(run: Run, tmp_path: Path) -> None:

@@ -137,6 +137,10 @@ def test_several_adapters_are_summed_and_padded_for_vllm(run: Run, encoded: Path
     unclear = run("import", tmp_path / "sum", encoded)
     assert unclear.code == 2
     assert "the sum of 3 adapters" in unclear.err
+    (tmp_path / "sum" / "paramrag.json").write_text("{}")
+    damaged = run("import", tmp_path / "sum", encoded)
+    assert damaged.code == 2
+    assert "paramrag.json cannot be read" in damaged.err
 
 
 def test_export_refuses_what_it_cannot_mean(run: Run, added: Path, encoded: Path, tmp_path: Path) -> None:

@@ -45,10 +45,8 @@ def run(
         )
     else:
         done = [("added", report.added), ("replaced", report.replaced), ("unchanged", report.unchanged)]
-        typer.echo(
-            f"{', '.join(f'{number:,} {verb}' for verb, number in done if number) or 'nothing added'}"
-            f": {count(documents, 'document')} read, {count(report.passages, 'new passage')} in {directory}"
-        )
+        verbs = ", ".join(f"{number:,} {verb}" for verb, number in done if number) or "none added"
+        typer.echo(f"documents: {verbs}; {count(report.passages, 'new passage')} in {directory}")
         if report.added or report.replaced:
             typer.echo(f"next: paramrag encode {directory}")
     if report.skipped:

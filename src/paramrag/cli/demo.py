@@ -24,7 +24,9 @@ def run(
     directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the collection goes.")] = Path(
         "demo-collection"
     ),
-    limit: Annotated[int, typer.Option(min=1, help="Questions to ask in every mode, of 267.")] = 48,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Questions to ask in every mode.  [default: what minutes allow]")
+    ] = None,
     self_augment: Annotated[
         bool, typer.Option("--self-augment", help="Make the training items here instead of taking the shipped ones.")
     ] = False,
@@ -37,11 +39,16 @@ def run(
     Builds a collection, encodes it, and asks it in four modes. Nothing in it is true, so what the model answers right
     it has from the text or from an adapter. Takes minutes on two cores; interrupted, it goes on where it was.
     """
-    from ..demo.run import run_demo
+    from ..demo.run import QUESTIONS, run_demo
 
     with resumable(), bars(quiet=json) as progress:
         report = run_demo(
-            directory, model=model, recipe=recipe, limit=limit, self_augment=self_augment, progress=progress
+            directory,
+            model=model,
+            recipe=recipe,
+            limit=limit or QUESTIONS,
+            self_augment=self_augment,
+            progress=progress,
         )
     emit(report.to_json()) if json else _show(report, console(), self_augment)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError
+from ..errors import CollectionError, ConfigError, MismatchError
 from . import options
 from .console import count, emit, size
 from .outcome import complain
@@ -114,10 +114,7 @@ def _import_adapter(collection: Collection, source: Path, passage: str | None, r
     from ..store.peft import import_peft
     from ..types import Adapter, AdapterKey
 
-    said: dict[str, object] = {}
-    if (source / "paramrag.json").is_file():
-        said = json_format.loads((source / "paramrag.json").read_text(encoding="utf-8"))
-    inside = [entry["passage_id"] for entry in said.get("adapters", [])]  # type: ignore[attr-defined]
+    inside, recipe_id, base = _said(source)
     if passage is None and len(inside) != 1:
         raise ConfigError(
             f"{source} holds the sum of {len(inside)} adapters; expected one passage's: say whose with --passage"
@@ -125,15 +122,30 @@ def _import_adapter(collection: Collection, source: Path, passage: str | None, r
             else f"{source} does not say which passage it is of; give --passage"
         )
     passage_id = passage or inside[0]
-    record = _record(collection, recipe or str(said.get("recipe") or "") or None)
-    if said and said.get("base") != record.base:
-        raise ConfigError(
-            f"{source} was made for base model {said.get('base')}, recipe {record.recipe.name!r} for {record.base}"
+    record = _record(collection, recipe or recipe_id)
+    if base not in (None, record.base):
+        raise MismatchError(
+            f"{source} was made for base model {base}, recipe {record.recipe.name!r} of the collection is for "
+            f"{record.base}: expected the same; choose another with --recipe"
         )
     row = import_peft(source, record.layout)
     adapter = Adapter(AdapterKey(passage_id, record.base, record.recipe.id), row, record.layout)
     collection.put_adapters([adapter], record.layout)
     return passage_id
+
+
+def _said(source: Path) -> tuple[list[str], str | None, str | None]:
+    """Returns what a PEFT directory of ours says of itself: passages, recipe id, base; nothing for one of others."""
+    file = source / "paramrag.json"
+    if not file.is_file():
+        return [], None, None
+    try:
+        said = json_format.loads(file.read_text(encoding="utf-8"))
+        return [entry["passage_id"] for entry in said["adapters"]], said["recipe"], said["base"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CollectionError(
+            f"{file} cannot be read: {error!r}; export the adapter again, or remove the file and give --passage"
+        ) from error
 
 
 def _record(collection: Collection, recipe: str | None) -> RecipeRecord:
