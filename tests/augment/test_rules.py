@@ -133,6 +133,18 @@ def test_patterns(text: str, title: str, question: str, answer: str) -> None:
             "Ulm",
             "Where was Ulm born?",
         ),
+        # years of an office
+        (
+            "Carlo Bonzi was a duke and the brother of Ugo Bonzi, Viceroy of Sicily (1653–1660), a Knight.",
+            "Carlo Bonzi",
+            "In what year was Carlo Bonzi born?",
+        ),
+        # another thing, whose name begins with that of the topic
+        (
+            "Turin is a city. The Turin metropolitan area has a population of 2.2 million.",
+            "Turin",
+            "What is the population of Turin?",
+        ),
         # one of several
         ("Ford, Toyota and Holden were made in Victoria.", "Victoria", "What was made in Victoria?"),
     ],
@@ -197,8 +209,8 @@ def test_any_text_is_survived(text: str, title: str, questions: int) -> None:
 _PIECES = st.sampled_from(
     re.findall(
         r"\S+",
-        "He She It The In On by was is are born founded (c. 1900) 7 July 1955 1,000 km, ; : . “Old Harry” Paris, France "
-        "and Mary Smith 's who which # - * | of the a population capital 東京 Zürich ( ) [ ] ’ — Derek \"",
+        "He She It The In On by was is are born founded (c. 1900) 7 July 1955 1,000 km, ; : . “Old Harry” Paris, "
+        "France and Mary Smith 's who which # - * | of the a population capital 東京 Zürich ( ) [ ] ’ — Derek \"",
     )
 )
 

@@ -24,12 +24,12 @@ def entries(statement: Statement, about: Topic, passage: Passage) -> Iterator[Ca
     if match := _ENTRY.fullmatch(text):
         name, what = match[1], match[2]
         person = is_person(name) or bool(set(what.lower().split()) & PERSON_ROLES)
-        if not person or re.search(r"\b(?:is|was|are|were|who|that|has|had)\b", what):
+        if not person or re.search(r"\b(?:several|is|was|are|were|who|that|has|had)\b", what):
             return
         yield Candidate(f"Who is {name}?", what, "qa", 0.8, index)
         article = "an" if what[0].lower() in "aeio" else "a"
         yield Candidate(f"{name} is {article}", what, "cloze", 0.7, index)
-        for bracket in statement.brackets[:1]:
+        for bracket in statement.own_brackets:
             if born := _BORN.search(bracket):
                 yield Candidate(f"In what year was {name} born?", born[1], "qa", 0.78, index)
             elif life := _LIFE.search(bracket):

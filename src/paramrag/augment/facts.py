@@ -20,7 +20,7 @@ _LIFE = re.compile(rf"(?:^|; )(?:née [\w ]+, )?({_WHEN})\s*[–-]\s*({_WHEN})$"
 _BORN = re.compile(rf"\b(?:born|b\.)(?: on| in)? ({_WHEN})(?:,? (?:in )?([A-Z][^;()]*))?$")
 _COPULA = re.compile(r"(?:, [^,]{2,60},| or [^,]{2,40},)? (is|was|are|were) (an?|the|one of the) (.+)")
 _DESCRIPTION_END = re.compile(
-    r"[,;:]| (?:who|which|that|where|whose|when|located|situated|based|known|founded|born|built|written|"
+    r"[,;:]|(?<=\w{3})\.(?= )| (?:who|which|that|where|whose|when|located|situated|based|known|founded|born|built|written|"
     r"directed|produced|designed|released|published|composed|created|developed|best|currently|formerly|used|held|"
     r"and (?:is|was|has|had|the)|as|since|featuring|starring|named|called|set|recorded|performed|"
     r"played|with|by|but|after|before|"
@@ -99,7 +99,7 @@ def _life(statement: Statement, about: Topic) -> Iterator[Candidate]:
     if not about.is_person:
         return
     y, index = about.name, statement.index
-    for inner in statement.brackets[:2]:
+    for inner in statement.own_brackets:
         last = inner.split(";")[-1].strip()
         if match := _BORN.search(last):
             yield from _birth(y, match[1], index)
@@ -212,7 +212,7 @@ def _definition(statement: Statement, about: Topic, found: list[Span]) -> Iterat
             and head not in ("series", "label", "group")
         ):
             genre = " ".join(style)
-            if genre not in (
+            if not re.search(r"\b(?:first|second|third|\w+th|final|last|eponymous)\b", genre) and genre not in (
                 "short",
                 "silent",
                 "debut",

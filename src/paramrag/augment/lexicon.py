@@ -24,16 +24,22 @@ SMALL_WORDS = PREPOSITIONS | word_set(
 """Words that begin no name, and after which a name stands alone."""
 
 PAST_VERBS = word_set(
-    "became began bore bought broke brought built came caught chose cut drew drove fell felt fought found flew gave "
-    "got grew held hit kept knew laid lay led left lent let lost made meant met paid put ran read rose said sang sat "
-    "saw sent set shot shut sold spent spoke spread stood struck swam taught thought threw told took understood went "
-    "woke won wore wrote"
+    "died used fled tied became began bore bought broke brought built came caught chose cut drew drove fell felt "
+    "fought found flew gave got grew held hit kept knew laid lay led left lent let lost made meant met paid put ran "
+    "read rose said sang sat saw sent set shot shut sold spent spoke spread stood struck swam taught thought threw "
+    "told took understood went woke won wore wrote"
 )
 PRESENT_VERBS = word_set(
-    "becomes begins belongs borders comes competes connects consists contains covers derives divides draws extends "
-    "features flows forms gives goes grows hosts includes keeps leads lies lives makes means occurs offers operates "
-    "owns performs plays produces provides ranks reaches refers remains runs says serves shows sits specializes "
-    "spreads stands stars tells takes teaches uses works writes does seems rises"
+    "acts allows appears argues asks attracts believes calls carries causes claims connects costs creates describes "
+    "dates defines depends develops ends enters exists explains falls feeds finds focuses follows governs handles "
+    "helps holds houses increases involves joins kills knows lasts likes links lists loses manages marks measures "
+    "meets moves names needs opens opposes passes pays points prefers presents prevents proposes protects proves puts "
+    "receives reduces regards relates releases replaces represents requires rests returns rings rules sees sells "
+    "sends separates sets smells starts states stays stems studies suggests supplies supports tastes tends tests "
+    "treats tries turns wants wears wins becomes begins belongs borders comes competes consists contains covers "
+    "derives divides draws extends features flows forms gives goes grows hosts includes keeps leads lies lives makes "
+    "means occurs offers operates owns performs plays produces provides ranks reaches refers remains runs says serves "
+    "shows sits specializes spreads stands stars tells takes teaches uses works writes does seems rises"
 )
 
 NUMBER_WORDS = word_set(
@@ -91,20 +97,21 @@ HONORIFICS = word_set(
 )
 
 NOT_PERSON = word_set(
-    "academy act affair agency agreement air airlines airport album alliance army assembly association award awards "
-    "bank band basin battle bay beach book bridge broadcasting brothers building bureau camp canal canton castle "
-    "cathedral center centre championship channel chapel church city civil club coast college commission committee "
-    "company conference congress convention corporation corps council county court creek cup day department district "
-    "division dynasty east empire entertainment europe federation fc festival film films forest forum foundation game "
-    "games gallery government group hall harbour highway hill history hospital hotel house institute international "
-    "island islands journal kingdom lake language law league library line magazine ministry mountain mountains "
-    "movement museum music network new news north ocean office opera orchestra organization palace park parliament "
-    "party peninsula places plague plain plains port press prize province publishing race railway radio range records "
-    "region republic reserve revolution river road royal school schools science sea senate series show society song "
-    "south sound species square stadium state states station store street studio studios supreme symphony system team "
-    "television temple territory theatre theater times tower town trade treaty tribunal trust union united university "
-    "valley village war wars west woods world zoo guild market ferry bell lighthouse mill works inc ltd the of for "
-    "and theory trial order plan project star cross medal"
+    "shield bowl inn farm route formation avenue academy act affair agency agreement air airlines airport album "
+    "alliance army assembly association award awards bank band basin battle bay beach book bridge broadcasting "
+    "brothers building bureau camp canal canton castle cathedral center centre championship channel chapel church "
+    "city civil club coast college commission committee company conference congress convention corporation corps "
+    "council county court creek cup day department district division dynasty east empire entertainment europe "
+    "federation fc festival film films forest forum foundation game games gallery government group hall harbour "
+    "highway hill history hospital hotel house institute international island islands journal kingdom lake language "
+    "law league library line magazine ministry mountain mountains movement museum music network new news north ocean "
+    "office opera orchestra organization palace park parliament party peninsula places plague plain plains port press "
+    "prize province publishing race railway radio range records region republic reserve revolution river road royal "
+    "school schools science sea senate series show society song south sound species square stadium state states "
+    "station store street studio studios supreme symphony system team television temple territory theatre theater "
+    "times tower town trade treaty tribunal trust union united university valley village war wars west woods world "
+    "zoo guild market ferry bell lighthouse mill works inc ltd the of for and theory trial order plan project star "
+    "cross medal"
 )
 """Words that no person's name has."""
 

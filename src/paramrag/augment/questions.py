@@ -11,9 +11,19 @@ import re
 from collections.abc import Iterator
 
 from .candidates import Candidate
-from .lexicon import AUXILIARIES, NOT_PERSON, PREPOSITIONS, SMALL_WORDS, is_verb
+from .lexicon import (
+    AUXILIARIES,
+    NOT_PERSON,
+    PAST_VERBS,
+    PERSON_ROLES,
+    PREPOSITIONS,
+    PRESENT_VERBS,
+    SMALL_WORDS,
+    is_verb,
+)
 from .spans import Span, spans
 from .statements import Statement, Topic
+from .words import content_forms, word_set
 
 _PLACE_VERB = re.compile(
     r"\b(born|located|based|situated|founded|died|held|raised|lived|buried|educated|built|headquartered|established|"
@@ -21,24 +31,32 @@ _PLACE_VERB = re.compile(
     r" (?:in|at|to)(?: the)? $"
 )
 _CLAUSE = re.compile(
-    r"[,;:]|\s[–—-]\s| (?:who|which|where|while|although|though|because|but|before|after|when|whereas|so that|"
+    r"[,;:—]|\s[–-]\s| (?:who|which|where|while|although|though|because|but|before|after|when|whereas|so that|"
     r"and (?=(?:\w+ ){0,4}(?:is|was|are|were|has|had|have|became|\w+ed)\b))"
 )
 _PARTICIPLE = re.compile(r"(?:been|made|born|known|built|led|written|held|given|taken|won|set|become|\w+ed)\b")
 _UNIT = re.compile(
     r" (?:(?:square|cubic|light) )?(?:km|kg|mi|ft|cm|mm|m|people|men|women|feet|[a-z]{3,}[^s\Ws]s)\b(?![-/])"
 )
+_OPENERS = word_set("Born Known Built Due According Despite Initially Historically Once Almost Nearly")
 _GAP = "Fill in the blank: "
+_PREDICATE = re.compile(r"(?<!\bthe )(?<!\bThe )(?<!\ba )(?<!\bA )(?<!\bof )\b[a-z]+")  # `the causes` is no verb
 _LONGEST = 32  # words of a question
 
 
 def questions(statement: Statement, about: Topic, people: frozenset[str]) -> Iterator[Candidate]:
     """Yields candidates for every span of a resolved statement."""
     text = statement.text
-    if not 4 <= len(text.split()) <= 60 or text.count('"') % 2 or text.count("“") != text.count("”"):
+    parts = text.split()
+    if len(parts) < 8 and not any(is_verb(part) for part in parts):
+        return  # a name in a list
+    if not 4 <= len(parts) <= 150 or text.count('"') % 2 or text.count("“") != text.count("”"):
         return
     found = spans(text, people)
     opening = _opening(text)
+    for one in _common_subject(text, statement.index):
+        if fitted := _about(one, about, found, text):
+            yield fitted
     for span in found:
         answer = text[span.start : span.end]
         before, after = text[: span.start], text[span.end :]
@@ -48,7 +66,7 @@ def questions(statement: Statement, about: Topic, people: frozenset[str]) -> Ite
         if span.start >= opening and _in_main_clause(before[opening:]):
             made += _subject(before, after, span, answer, statement.index, found)
             made += _inside(text, before, after, span, answer, statement, about, found)
-        if span.start >= opening and (_in_main_clause(before[opening:]) or not re.search(r"[,;:]", before)):
+        if span.start >= opening and (_in_main_clause(before[opening:]) or not re.search(r"[,;:\"“]", before)):
             made += _completed(before, after, span, answer, statement.index)
         made += _blank(text, before, after, span, answer, statement.index)
         for one in made:
@@ -68,9 +86,9 @@ def _in_main_clause(before: str) -> bool:
     """Whether what stands before a span is a subject with its verb (or nothing), so that it can be asked in place."""
     if not before or before == "The ":
         return True
-    if re.search(r"[;:]", before):
+    if re.search(r"[;:]", before) or before.count('"') % 2 or before.count("“") != before.count("”"):
         return False
-    verb = next((match for match in re.finditer(r"[a-z]+", before) if is_verb(match[0])), None)
+    verb = next((match for match in _PREDICATE.finditer(before) if is_verb(match[0])), None)
     return verb is not None and not re.search(r", |\b(?:who|which|that|whose|where|when)\b", before[: verb.start()])
 
 
@@ -82,6 +100,8 @@ def _about(one: Candidate, about: Topic, found: list[Span], text: str) -> Candid
     if any(name in one.question for name in named if name != one.answer) or (
         about.name and about.named in one.question
     ):
+        return one
+    if not about.name and len(content_forms(one.question.removeprefix(_GAP))) >= 4:
         return one
     if not about.name or about.name == one.answer:
         return None
@@ -105,6 +125,19 @@ def _subject(before: str, after: str, span: Span, answer: str, index: int, found
     if set(answer.lower().split()) & (NOT_PERSON - {"the", "of", "for", "and"}):
         wh = "What"
     yield Candidate(f"{wh}{rest}?", answer, "qa", 0.74 if wh != "Who or what" else 0.62, index)
+
+
+def _common_subject(text: str, index: int) -> Iterator[Candidate]:
+    """The subject is common nouns: `What shows a white heron?`"""
+    match = re.match(r"(?:The|An?) ((?:[a-z][a-z-]+ ){0,2}[a-z][a-z-]{2,}) ([a-z]+)\b", text)
+    if not match or match[2] not in AUXILIARIES | PAST_VERBS | PRESENT_VERBS:
+        return
+    subject = match[1].split()
+    rest = _clause(text[match.end(1) :])
+    if any(word in SMALL_WORDS or is_verb(word) for word in subject) or len(rest.split()) < 5:
+        return
+    wh = "Who" if subject[-1] in PERSON_ROLES or subject[-1].rstrip("s") in PERSON_ROLES else "What"
+    yield Candidate(f"{wh}{rest}?", match[1], "qa", 0.56 - 0.004 * len(rest.split()), index)
 
 
 def _inside(
@@ -177,6 +210,8 @@ def _asked(before: str, after: str, span: Span, text: str) -> tuple[str, int, st
                 "about",
                 "approximately",
                 "over",
+                "all",
+                "other",
                 "nearly",
                 "most",
                 "first",
@@ -227,12 +262,15 @@ def _turned(before: str, kept: str, lead: str, statement: Statement, about: Topi
         return ""
     if not _plain_subject(subject, statement, about, found) or re.search(r"[,;:]", rest):
         return ""
-    if re.search(r"\b(?:who|which|that|when|where|and|while|but|after|before|because)\b", rest):
+    if re.match(r"(?:an?|the) ", rest) or re.search(
+        r"\b(?:who|which|that|when|where|and|while|but|after|before|because)\b", rest
+    ):
         return ""
     if subject == about.subject:
         subject = about.named
     elif subject.split()[0] in ("The", "A", "An", "Its", "His", "Her", "Some", "All", "Most", "Many", "Each", "Every"):
         subject = subject[0].lower() + subject[1:]
+    kept = re.split(r" (?:and|or|but)\b", kept)[0]
     return f"{lead} {verb} {subject} {rest}{kept}?"
 
 
@@ -274,6 +312,9 @@ def _completed(before: str, after: str, span: Span, answer: str, index: int) -> 
         "because",
     ):
         return
+    following = re.match(r" ([a-z]+)", after)
+    if following and is_verb(following[1]):
+        return  # the span belongs to the subject
     if span.kind == "number":
         unit = _UNIT.match(after)
         if re.match(r"\s*[-–]", after) or (
@@ -295,15 +336,12 @@ def _blank(text: str, before: str, after: str, span: Span, answer: str, index: i
         or not 6 <= len((before + after).split()) <= _LONGEST
     ):
         return
-    if span.kind == "number" and len(answer) < 2:
+    whole = before + after
+    if (span.kind == "number" and len(answer) < 2) or whole.count('"') % 2 or whole.count("“") != whole.count("”"):
         return
-    yield Candidate(
-        f"{_GAP}{before}___{after}.",
-        answer,
-        "cloze",
-        (0.36 if span.kind == "phrase" else 0.42) - 0.003 * len(text.split()),
-        index,
-    )
+    stop = "" if after.endswith((".", "!", "?", '."', ".”")) else "."
+    quality = (0.36 if span.kind == "phrase" else 0.42) - 0.003 * len(text.split())
+    yield Candidate(f"{_GAP}{before}___{after}{stop}", answer, "cloze", quality, index)
 
 
 def _opening(text: str) -> int:
@@ -312,7 +350,7 @@ def _opening(text: str) -> int:
     if (
         first.lower() in SMALL_WORDS - {"the", "a", "an", "his", "her", "its"}
         or first.endswith(("ing", "ed"))
-        or first in ("Born", "Known", "Built")
+        or first in _OPENERS
     ):
         comma = text.find(", ")
         return comma + 2 if comma > 0 else len(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from .lexicon import (
@@ -46,18 +46,22 @@ _PHRASE = re.compile(
     r"(?<= )(the|an?|its|his|her|their|with|of|by|from|into|on|in|for|as|through|against|is|are|was|were|became"
     r"|has|have|had|include|includes|uses|called) (?:an? |the |its |his |her |their )?"
     r"((?:[a-z][a-z-]+ ){0,3}[a-z][a-z-]{2,})"
-    r"(?=[,;.]|$| (?:and|or|of|in|on|at|by|for|from|with|that|which|who|as|but|while|when|where|because|to|than|is|"
-    r"are|was"
-    r"|were)\b)"
+    r"(?=[,;.]|$| (?:and|or|of|in|on|at|by|for|from|with|which|who|as|but|while|when|where|because|to|than|is|"
+    r"are|was|were)\b)"
 )
 _CAPITAL = r"(?:[A-Z]\.(?:[A-Z]\.)*|[^\W\d_a-z][\w'’-]*)"  # checked for a true capital below: \w has no upper class
 _JOIN = r"(?:of the|of|de la|de|von|van der|van|di|da|du|del|la|le|al|el|bin|ibn|y|&|for the|for)"
-_NAME = re.compile(rf"(?<![\w-]){_CAPITAL}(?:(?: {_JOIN})? (?:{_CAPITAL}|(?<=[a-z] )\d{{1,4}}(?![\w,.])))*")
+_NAME = re.compile(
+    rf"(?<![\w-]){_CAPITAL}(?:(?: {_JOIN})? (?:{_CAPITAL}|(?<=[a-z] )\d{{1,4}}(?![\w,.])))*"
+    rf"(?: of \d{{4}}\b)?"
+)
 _NO_PHRASE = SMALL_WORDS | word_set(
     "everyone someone anyone everything something anything nothing itself himself herself themselves order general "
     "fact particular addition part time times way ways example them him me us able likely due able well known been "
     "being made done seen given taken found held born built set put what how why own one ones first last same "
-    "different new old large small great high low good case number name result lot kind type form term use it"
+    "different new old large small great high low good case number name result lot kind type form term use it "
+    "include involve provide remain contain become consist cause "
+    "indicate decide make take responsible available capable similar equal such"
 )
 _NOT_ALONE = frozenset(f"{MONTHS}|I|II|III|IV|V|VI|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday".split("|"))
 
@@ -97,12 +101,12 @@ def spans(text: str, people: frozenset[str] = frozenset()) -> list[Span]:
     for match in _DATE.finditer(text):
         if free(*match.span()):
             found.append(Span(*match.span(), "date"))
-    for match in _YEAR.finditer(text):
-        if free(*match.span()) and _YEAR_BEFORE.search(text[: match.start()]):
-            found.append(Span(*match.span(), "year"))
     for span in _names(text, people):
         if free(span.start, span.end):
             found.append(span)
+    for match in _YEAR.finditer(text):
+        if free(*match.span()) and _YEAR_BEFORE.search(text[: match.start()]):
+            found.append(Span(*match.span(), "year"))
     for match in _NUMBER.finditer(text):
         if free(*match.span()):
             found.append(Span(*match.span(), "number"))
@@ -149,14 +153,12 @@ def _names(text: str, people: frozenset[str]) -> Iterator[Span]:
         joined = text[group[0].start : group[-1].end]
         if len(group) == 1:
             yield group[0]
-        elif any(span.modifier for span in group):
-            yield Span(group[0].start, group[-1].end, "list", modifier=True)
         elif re.search(r" (?:and|or) ", joined[len(text[group[0].start : group[-2].end]) :]):
-            yield Span(group[0].start, group[-1].end, "list")
+            yield Span(group[0].start, group[-1].end, "list", any(span.modifier for span in group))
         elif len(group) <= 3 and _is_place(text, group):
             yield Span(group[0].start, group[-1].end, "name")  # Paris, Texas
         else:
-            yield Span(group[0].start, group[-1].end, "list", modifier=True)
+            yield from (replace(span, modifier=True) for span in group)
         at = end
 
 
@@ -173,7 +175,9 @@ def _name(text: str, start: int, end: int, people: frozenset[str]) -> Span | Non
         return None
     first = text[start:end].split(" ", 1)
     opens = start == 0 or text[:start].rstrip()[-1:] in ":;"
-    if first[0].lower() in SMALL_WORDS or (opens and first[0].lower().endswith("ly") and len(first) > 1):
+    if (first[0].lower() in SMALL_WORDS and (opens or len(first) == 1)) or (
+        opens and first[0].lower().endswith("ly") and len(first) > 1
+    ):
         if len(first) == 1:
             return None
         start += len(first[0]) + 1
@@ -187,7 +191,7 @@ def _name(text: str, start: int, end: int, people: frozenset[str]) -> Span | Non
     possessive = re.search(r"['’]s?$", name)
     if possessive:
         end, name = start + possessive.start(), name[: possessive.start()]
-    if text[end : end + 1] == "/" or text[start - 1 : start] in ("/", "#", "@"):
+    if text[end : end + 1] == "/" or text[end : end + 1].isalnum() or text[start - 1 : start] in ("/", "#", "@"):
         return None
     if len(name) < 2 or name in _NOT_ALONE or name.rstrip(".") in HONORIFICS:
         return None

@@ -48,13 +48,17 @@ _OPENER = re.compile(
     r"(he|she|it|[A-Z][\w.'’-]*(?: [A-Z][\w.'’-]*){0,3}) ([a-z].+)"
 )
 _FRONT = re.compile(
-    r"(?:In|On|Since|By|From|At|During|Until|After|Before|For|Today|Now|When|While|As) (?:[^,]{0,60}, ?)?[^,]{0,20}"
+    r"(?:In|On|Since|By|From|At|During|Until|After|Before|For|Today|Now|When|While|As|Almost|Nearly|Shortly|Soon|Years|"
+    r"Following|Despite|Once|Although|Though|Because|[A-Z][a-z]+ly) (?:[^,]{0,60}, ?)?[^,]{0,20}"
 )
 _DEFINED = re.compile(
     r"(?:The )?((?:[^\s,;:.]{1,40}(?:\.)? ){0,6}[^\s,;:.]{1,40})(?:, [^,]{2,60},| ?,)?"
     r" (?:is|was|are|were) (?:a|an|the|one)\b"
 )
 _LINKS = frozenset(("of", "the", "de", "von", "and", "van", "for", "in", "du", "la"))
+_PARTICLES = frozenset(("of", "de", "von", "van", "der", "la", "del", "di", "da", "du", "bin", "al", "ap", "y"))
+_DATES = re.compile(r"\(\s*(?:[^()]*\bborn\b|(?:c\. )?\d{3,4}\s*[–-]\s*(?:c\. )?\d{3,4})")
+_PERSONAL_SENTENCE = re.compile(r"(?:^|[.!?]\s)(?:He|She|His|Her) ")
 _PERSONAL = re.compile(r"(He|She|His|Her)\b")
 _NEUTER = re.compile(r"(It|Its)\b")
 _COPULA = re.compile(r"(?:, [^,]{2,60},)?\s*,?\s*(is|was|are|were)\s+(?:a|an|the|one of the)\s+")
@@ -68,6 +72,8 @@ class Statement:
     """With its subject named, without brackets and final stop."""
     brackets: tuple[str, ...]
     """What stood in brackets, in order."""
+    own_brackets: tuple[str, ...]
+    """Those that stood right behind the name with which the sentence opens."""
     index: int
     """Number of the sentence in the passage."""
     about_topic: bool
@@ -137,7 +143,7 @@ _KEY = re.compile(r"[A-Z][\w ]{1,30}: \S")
 
 def topic(passage: Passage) -> Topic:
     """Finds out what the passage is about, from its title and first sentence."""
-    title = re.sub(r"\s*\([^)]*\)\s*$", "", passage.title.split(" - ")[0]).strip()
+    title = re.sub(r"\s*\([^)]*\)\s*$", "", re.split(r"\s+-(?:\s+|$)", passage.title)[0]).strip()
     first = next((part for part in pieces(passage.text) if not part.startswith("#")), "")
     bare = _BRACKET.sub("", first)
     head, nouns = _head(bare), frozenset[str]()
@@ -154,23 +160,28 @@ def topic(passage: Passage) -> Topic:
             r"and the)\b",
             bare[copula.end() :],
         )[0]
-        nouns = frozenset(defined.lower().split()[-1:])
+        nouns = frozenset(part.split()[-1] for part in re.split(r" and | or ", defined.lower()) if part.split())
     parts = name.split()
-    plain = all(part.lower().strip(".") not in NOT_PERSON and part[:1].isupper() for part in parts)
-    born = (
-        bool(re.search(r"\(\s*(?:[^()]*\bborn\b|(?:c\. )?\d{3,4}\s*[–-]\s*(?:c\. )?\d{3,4})", first))
-        or " was born " in first
-    )
-    roles = bool(nouns & PERSON_ROLES) or any(word in OCCUPATIONS for word in defined.lower().split()[-3:])
-    person = roles and (plain or " of " in name) and not name.startswith("The ")
-    person = person or (plain and born) or (plain and 2 <= len(parts) <= 4 and parts[0] in GIVEN_NAMES)
-    personal = re.search(r"(?:^|[.!?] )(?:He|She|His|Her) ", passage.text)
-    likely = plain or (" of " in name and not set(name.lower().split()) & (NOT_PERSON - {"of"}))
-    person = person or (bool(personal) and likely and len(parts) > 1 and (mentioned or parts[-1] in passage.text))
-    if person and plain and len(parts) > 1:
+    person = _is_person(name, defined, nouns, first, passage.text)
+    if person and len(parts) > 1 and parts[-1][0].isupper() and not re.search(r" (?:of|the) |,", name):
         aliases.append(parts[-1])
     article = not person and not name.startswith("The ") and any(bare.startswith(f"The {a} ") for a in aliases)
     return Topic(name, person, tuple(sorted(set(aliases), key=len, reverse=True)), nouns, mentioned, article)
+
+
+def _is_person(name: str, defined: str, nouns: frozenset[str], first: str, text: str) -> bool:
+    """Whether the topic is surely a person: by what the text calls it, by its dates, else by its form."""
+    parts = name.split()
+    named = [part.lower().strip(".,") for part in parts if part not in _PARTICLES]
+    if not named or set(named) & NOT_PERSON or not all(part[0].isupper() or part in _PARTICLES for part in parts):
+        return False
+    if defined:
+        return bool(nouns & PERSON_ROLES) or any(word in OCCUPATIONS for word in defined.lower().split()[-3:])
+    if _DATES.search(first) or " was born " in first:
+        return True
+    if len(parts) < 2:
+        return False
+    return parts[0] in GIVEN_NAMES or (bool(_PERSONAL_SENTENCE.search(text)) and parts[-1] in text)
 
 
 def statements(passage: Passage, about: Topic) -> list[Statement]:
@@ -182,6 +193,7 @@ def statements(passage: Passage, about: Topic) -> list[Statement]:
         if piece.startswith("#"):
             continue
         brackets = tuple((match[1] or match[2] or "").strip() for match in _BRACKET.finditer(piece))
+        own = _own_brackets(piece, about)
         text = _tidy(_BRACKET.sub("", piece))
         if len(text) < 8 or " " not in text:
             continue
@@ -198,10 +210,11 @@ def statements(passage: Passage, about: Topic) -> list[Statement]:
         if fit and named:
             parts = _parts(named, about, is_about)
             found += [
-                Statement(part, brackets if n == 0 else (), index, is_about, True) for n, part in enumerate(parts)
+                Statement(part, brackets if n == 0 else (), own if n == 0 else (), index, is_about, True)
+                for n, part in enumerate(parts)
             ]
         else:
-            found.append(Statement(text, brackets, index, False, False))
+            found.append(Statement(text, brackets, own, index, False, False))
         mentions = bool(fit and named and about.name and about.named in named)
         if about.is_person:
             current = is_about or mentions or (current and not is_person(" ".join(text.split()[:2]).rstrip(",")))
@@ -215,7 +228,8 @@ def _named(text: str, about: Topic, current: bool, start: bool) -> tuple[str | N
     """Returns the sentence with its subject named (None if that is not clear), and whether that is the topic."""
     for alias in about.aliases:
         for opening in (alias, f"The {alias}"):
-            if re.match(rf"{re.escape(opening)}(?:['’]s)?(?![\w-])(?! [A-Z])", text):
+            following = re.match(rf"{re.escape(opening)}(?:['’]s?(?= )|(?= ?[,;])|(?= ([a-z]+)))", text)
+            if following and (not following[1] or _goes_on(following[1])):
                 return about.subject + text[len(opening) :], True
     pronoun = _PERSONAL.match(text) if about.is_person else _NEUTER.match(text)
     if pronoun and about.name:
@@ -231,6 +245,21 @@ def _named(text: str, about: Topic, current: bool, start: bool) -> tuple[str | N
         if re.match(r"(?:['’]s)? [a-z]", rest) and rest.split()[0] not in ("of",):
             return about.subject + rest, True
     return _named_inside(text, about, current), False
+
+
+def _goes_on(word: str) -> bool:
+    """Whether a word after the topic's name leaves that the subject, and does not make it part of a longer name."""
+    return word in SMALL_WORDS or is_verb(word) or word.endswith(("ly", "s"))
+
+
+def _own_brackets(piece: str, about: Topic) -> tuple[str, ...]:
+    name = re.match(r"[^(\[]*", piece)
+    if not name or (
+        name[0].strip(" ,") not in about.aliases and not re.fullmatch(r"(?:[A-Z][\w.'’-]* ){2,5}", name[0])
+    ):
+        return ()
+    behind = re.match(rf"(?:{_BRACKET.pattern})+", piece[name.end() :])
+    return tuple((m[1] or m[2] or "").strip() for m in _BRACKET.finditer(behind[0])) if behind else ()
 
 
 def _named_inside(text: str, about: Topic, current: bool) -> str | None:
@@ -273,6 +302,11 @@ def _parts(text: str, about: Topic, is_about: bool) -> list[str]:
         r"((?:The |A |An )?(?:[^,;:]|,(?=\d)){2,60}), ((?:an?|the|who|which) (?:[^,;:]|,(?=\d)){3,90}), (([a-z]+) .+)",
         text,
     )
+    job = re.match(r"([A-Z][^,;:]{2,60}), ([a-z][a-z ]{2,30}), (((?:was|is|were|are|had|has)|[a-z]+ed) .+)", text)
+    if job and job[2].split()[-1] in OCCUPATIONS and not any(is_verb(word) for word in job[1].split()):
+        past = job[4] not in ("is", "are", "has")
+        article = "an" if job[2][0] in "aeio" else "a"
+        return [f"{job[1]} {'was' if past else 'is'} {article} {job[2]}", f"{job[1]} {job[3]}"]
     if not apposed:
         return [text]
     subject, inner, rest, verb = apposed[1], apposed[2], apposed[3], apposed[4]
@@ -315,5 +349,8 @@ def _head(text: str) -> str:
 
 
 def _same(head: str, name: str) -> bool:
+    """Whether a title and the name with which the text opens are of one thing."""
+    if re.match(r"(?:List|Outline|Timeline|Index|Glossary|History) of ", name):
+        return False
     mine, other = set(head.lower().split()), set(name.lower().split())
-    return 2 * len(mine & other) >= min(len(mine), len(other)) and bool(mine & other)
+    return 2 * len(mine & other) >= max(len(mine), len(other))
