@@ -129,3 +129,18 @@ def test_scores_do_not_depend_on_how_the_collection_came_about(tmp_path):
     grown.remove("x29")
     for query in ("word1", "common word3 word4", "word0 word6", "gone"):
         assert once.search(query, 20) == grown.search(query, 20)
+
+
+@pytest.mark.parametrize("removed", [["a"], ["b"], ["a", "b"]])
+def test_scores_forget_a_document_that_was_alone_in_its_file(tmp_path, removed):
+    once, grown = Collection.open(tmp_path / "once"), Collection.open(tmp_path / "grown")
+    kept = document("c", "a tower", "", "a lake")
+    once.add(kept)
+    for one in (document("a", "red tower"), document("b", "blue tower lake"), kept):
+        grown.add(one)
+    grown.remove(removed)
+    if len(removed) == 1:
+        grown.add(document({"a": "b", "b": "a"}[removed[0]], "changed"))
+        once.add(document({"a": "b", "b": "a"}[removed[0]], "changed"))
+    assert once.search("tower lake", 5) == grown.search("tower lake", 5)
+    assert grown.verify().ok

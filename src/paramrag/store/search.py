@@ -6,9 +6,8 @@ stands `TITLE_WEIGHT` times: replicating a field's words is how BM25 weighs fiel
 PopQA and 242 SQuAD questions over 9,280 passages: 0.848 and 0.959 with weight 1, 0.940 and 0.967 with 4; two indexed
 columns with summed scores 0.808 and 0.946.
 
-Rows that are not indexed yet are found by a scan. Deleted rows are never found, but they count in the index's
-statistics until their fragment is rewritten; `refresh` does both, so that scores are those of a collection that
-never had them.
+Rows that are not indexed yet are found by a scan. Deleted rows are never found, but the index goes on counting them;
+`refresh`, which ends every add and remove, sees to both, so that scores are those of a collection that never had them.
 """
 
 from __future__ import annotations
@@ -48,20 +47,8 @@ def passage_of(title: str, body: str, start: int, end: int) -> Passage:
 
 def ensure_index(tables: Tables) -> None:
     """Creates the index where it is missing; every later row then comes under its tokenizer."""
-    snapshot = tables.require(PASSAGES)
-    if not has_index(snapshot):
-        tables.handle(PASSAGES).create_scalar_index(
-            "body",
-            "INVERTED",
-            name=_INDEX,
-            base_tokenizer="simple",
-            language="English",
-            lower_case=True,
-            stem=True,
-            remove_stop_words=True,
-            ascii_folding=True,
-            with_position=False,
-        )
+    if not has_index(tables.require(PASSAGES)):
+        _build(tables)
 
 
 def has_index(snapshot: Snapshot) -> bool:
@@ -75,14 +62,48 @@ def unindexed(snapshot: Snapshot) -> int:
     return int(statistics["num_unindexed_rows"])
 
 
+def counts_removed(snapshot: Snapshot) -> bool:
+    """Returns whether the index still counts passages that were removed, which shifts the scores of the others."""
+    indexed = {
+        fragment
+        for index in snapshot.dataset.describe_indices()
+        if index.name == _INDEX
+        for segment in index.segments
+        for fragment in segment.fragment_ids
+    }
+    return bool(deleted_rows(snapshot.dataset) or indexed - {f.fragment_id for f in snapshot.dataset.get_fragments()})
+
+
 def refresh(tables: Tables) -> None:
-    """Brings the index up to date: indexes new rows, and rewrites the fragments that hold deleted ones."""
+    """Brings the index up to date: indexes new rows and forgets deleted ones.
+
+    Rewriting a file takes its deleted rows out of the index. A file of which nothing is left is not rewritten but
+    dropped, and the index goes on counting its rows: then it is built anew (0.5 s for 10,000 passages).
+    """
     dataset = tables.handle(PASSAGES)
     if deleted_rows(dataset) or len(dataset.get_fragments()) > _FRAGMENTS:
         dataset.optimize.compact_files(materialize_deletions_threshold=0.0, target_rows_per_fragment=FRAGMENT_ROWS)
+    if counts_removed(tables.require(PASSAGES)):
+        _build(tables)
     if unindexed(tables.require(PASSAGES)):
         tables.handle(PASSAGES).optimize.optimize_indices()
     tables.tidy(PASSAGES, FRAGMENT_ROWS)
+
+
+def _build(tables: Tables) -> None:
+    tables.handle(PASSAGES).create_scalar_index(
+        "body",
+        "INVERTED",
+        name=_INDEX,
+        replace=True,
+        base_tokenizer="simple",
+        language="English",
+        lower_case=True,
+        stem=True,
+        remove_stop_words=True,
+        ascii_folding=True,
+        with_position=False,
+    )
 
 
 def search(tables: Tables, current: Callable[[], Catalog], query: str, k: int) -> list[Hit]:
