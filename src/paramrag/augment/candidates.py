@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..types import Passage, TrainingItem, content_hash
@@ -65,3 +65,11 @@ def choose(
         kinds[one.kind] += 1
         chosen.append(item)
     return chosen
+
+
+def phrased(index: int, answer: str, quality: float, *questions: str, cloze: str = "") -> Iterator[Candidate]:
+    """Yields one candidate per phrasing of a fact, the first the best; empty phrasings are left out."""
+    for number, question in enumerate(filter(None, questions)):
+        yield Candidate(question, answer, "qa", quality - 0.03 * number, index)
+    if cloze:
+        yield Candidate(cloze, answer, "cloze", quality - 0.04, index)

@@ -9,7 +9,8 @@ from ..types import Passage
 from .candidates import Candidate
 from .lexicon import PERSON_ROLES
 from .spans import is_person
-from .statements import Statement, Topic
+from .statements import Statement
+from .topics import Topic
 
 _NAME = r"[A-Z][\w.'’-]*(?: (?:[A-Z][\w.'’-]*|de|von|van|of|la)){1,4}"
 _ENTRY = re.compile(rf"({_NAME}), ((?:[A-Z]?[a-z]|[A-Z]{{2,4}}\b)[^,;:.]{{3,70}})")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from .candidates import Candidate
 from .lexicon import SMALL_WORDS, is_verb
-from .statements import Statement, Topic
+from .statements import Statement
+from .topics import Topic
 from .words import word_set
 
 _RELATION = re.compile(r"The ([a-z][\w -]{1,40}?) of ([A-Z].{1,59}?) (is|are|was|were) (.{1,120})")

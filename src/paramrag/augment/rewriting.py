@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from ..types import Passage, TrainingItem
 from .report import AugmentReport
-from .statements import Statement, statements, topic
+from .statements import Statement, statements
+from .topics import topic
 from .validation import validate
 
 _OPENINGS = ("This is about {y}.", "What follows concerns {y}.", "Here is what is known of {y}.", "The subject is {y}.")

@@ -18,7 +18,8 @@ from .relations import relations
 from .report import AugmentReport
 from .rewriting import rewrites as rewritten
 from .spans import people_in
-from .statements import statements, topic
+from .statements import statements
+from .topics import topic
 
 RULES_VERSION = "1"
 """Part of the id of every augmenter that uses the rules: raise it when they would make other items."""
@@ -63,6 +64,8 @@ class Rules:
 
     def items(self, passage: Passage, limit: int) -> list[TrainingItem]:
         """Returns at most `limit` question items of one passage."""
+        if not limit:
+            return []
         return choose(passage, list(candidates(passage)), limit, self.seed, self.report)
 
     def restatements(self, passage: Passage, limit: int) -> list[TrainingItem]:

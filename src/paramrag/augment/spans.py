@@ -210,3 +210,8 @@ def _is_noun(word: str) -> bool:
         return True
     small = word in SMALL_WORDS or word.endswith(("ed", "ly", "ing", "ized")) or not word[0].islower()
     return not small
+
+
+def span_at(found: list[Span], start: int) -> Span | None:
+    """Returns the span that starts at an offset, a leading article or bracket apart."""
+    return next((span for span in found if span.start == start), None)

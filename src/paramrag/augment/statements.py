@@ -10,22 +10,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..corpus.sentences import sentences
 from ..types import Passage
 from .lexicon import (
     DEMONYMS,
-    GIVEN_NAMES,
     MONTHS,
-    NOT_PERSON,
     OCCUPATIONS,
     PAST_VERBS,
-    PERSON_ROLES,
     SMALL_WORDS,
     is_verb,
 )
+from .pieces import BRACKET, pieces
 from .spans import is_person
+from .topics import Topic
 
-_BRACKET = re.compile(r"\s*(?:\(([^()]*(?:\([^()]*\)[^()]*)*)\)|\[([^\[\]]*)\])")
 _CONNECTIVE = re.compile(
     r"(?:(?:Moreover|However|Furthermore|Additionally|Today),?\s+|(?:In addition|Additionally|Furthermore|Therefore|"
     r"Meanwhile|For example|For instance|Thus|Hence"
@@ -51,17 +48,8 @@ _FRONT = re.compile(
     r"(?:In|On|Since|By|From|At|During|Until|After|Before|For|Today|Now|When|While|As|Almost|Nearly|Shortly|Soon|Years|"
     r"Following|Despite|Once|Although|Though|Because|[A-Z][a-z]+ly) (?:[^,]{0,60}, ?)?[^,]{0,20}"
 )
-_DEFINED = re.compile(
-    r"(?:The )?((?:[^\s,;:.]{1,40}(?:\.)? ){0,6}[^\s,;:.]{1,40})(?:, [^,]{2,60},| ?,)?"
-    r" (?:is|was|are|were) (?:a|an|the|one)\b"
-)
-_LINKS = frozenset(("of", "the", "de", "von", "and", "van", "for", "in", "du", "la"))
-_PARTICLES = frozenset(("of", "de", "von", "van", "der", "la", "del", "di", "da", "du", "bin", "al", "ap", "y"))
-_DATES = re.compile(r"\(\s*(?:[^()]*\bborn\b|(?:c\. )?\d{3,4}\s*[–-]\s*(?:c\. )?\d{3,4})")
-_PERSONAL_SENTENCE = re.compile(r"(?:^|[.!?]\s)(?:He|She|His|Her) ")
 _PERSONAL = re.compile(r"(He|She|His|Her)\b")
 _NEUTER = re.compile(r"(It|Its)\b")
-_COPULA = re.compile(r"(?:, [^,]{2,60},)?\s*,?\s*(is|was|are|were)\s+(?:a|an|the|one of the)\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,108 +70,6 @@ class Statement:
     """Whether it says what it is about."""
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """What a passage is about."""
-
-    name: str
-    """As it is called in questions; empty if not known."""
-    is_person: bool = False
-    """Whether it is surely a person."""
-    aliases: tuple[str, ...] = ()
-    """Other names under which sentences begin with it, longest first."""
-    nouns: frozenset[str] = frozenset()
-    """Nouns that stand for it after `the`."""
-    mentioned: bool = False
-    """Whether the passage's first sentence is about it."""
-    article: bool = False
-    """Whether it takes `the`."""
-
-    @property
-    def named(self) -> str:
-        """Its name within a sentence."""
-        return f"the {self.name}" if self.article else self.name
-
-    @property
-    def subject(self) -> str:
-        """Its name at the start of a sentence."""
-        return f"The {self.name}" if self.article else self.name
-
-
-def pieces(text: str) -> list[str]:
-    """Returns sentences, list entries and headings (these with their `#`), each on one line."""
-    found: list[str] = []
-    for start, end, _ in sentences(text):
-        held: list[str] = []
-        for line in text[start:end].split("\n"):
-            stripped = re.sub(r"^\s*(?:[-*+•‣▪]|\d{1,3}[.)])\s+", "", line).strip()
-            own = stripped != line.strip() or stripped.startswith(("#", "|")) or bool(_KEY.match(stripped))
-            if own and held:
-                found.append(" ".join(held))
-                held = []
-            if own:
-                found.append(stripped)
-            elif stripped:
-                held.append(stripped)
-        if held:
-            found.append(" ".join(held))
-    return [part for whole in found for part in _entries(whole) if part]
-
-
-def _entries(text: str) -> list[str]:
-    """Divides a list written with ` ; `, but not inside brackets."""
-    bare = _BRACKET.sub(lambda match: "x" * len(match[0]), text)
-    cuts = [match.span() for match in re.finditer(r"\s+;\s+", bare)]
-    starts, ends = [0] + [end for _, end in cuts], [start for start, _ in cuts] + [len(text)]
-    return [text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
-
-
-_KEY = re.compile(r"[A-Z][\w ]{1,30}: \S")
-
-
-def topic(passage: Passage) -> Topic:
-    """Finds out what the passage is about, from its title and first sentence."""
-    title = re.sub(r"\s*\([^)]*\)\s*$", "", re.split(r"\s+-(?:\s+|$)", passage.title)[0]).strip()
-    first = next((part for part in pieces(passage.text) if not part.startswith("#")), "")
-    bare = _BRACKET.sub("", first)
-    head, nouns = _head(bare), frozenset[str]()
-    name = title or head
-    if not name:
-        return Topic("")
-    same = bool(head) and _same(head, name)
-    aliases = [name] + ([head] if same and head != name else [])
-    mentioned = bare.startswith((*aliases, *(f"The {alias}" for alias in aliases)))
-    defined = ""
-    if same and (copula := _COPULA.match(bare, bare.find(head) + len(head))):
-        defined = re.split(
-            r"[,;.]| (?:in|of|by|from|who|that|which|located|known|for|with|on|at|to|between|is|are|have|has|given|"
-            r"and the)\b",
-            bare[copula.end() :],
-        )[0]
-        nouns = frozenset(part.split()[-1] for part in re.split(r" and | or ", defined.lower()) if part.split())
-    parts = name.split()
-    person = _is_person(name, defined, nouns, first, passage.text)
-    if person and len(parts) > 1 and parts[-1][0].isupper() and not re.search(r" (?:of|the) |,", name):
-        aliases.append(parts[-1])
-    article = not person and not name.startswith("The ") and any(bare.startswith(f"The {a} ") for a in aliases)
-    return Topic(name, person, tuple(sorted(set(aliases), key=len, reverse=True)), nouns, mentioned, article)
-
-
-def _is_person(name: str, defined: str, nouns: frozenset[str], first: str, text: str) -> bool:
-    """Whether the topic is surely a person: by what the text calls it, by its dates, else by its form."""
-    parts = name.split()
-    named = [part.lower().strip(".,") for part in parts if part not in _PARTICLES]
-    if not named or set(named) & NOT_PERSON or not all(part[0].isupper() or part in _PARTICLES for part in parts):
-        return False
-    if defined:
-        return bool(nouns & PERSON_ROLES) or any(word in OCCUPATIONS for word in defined.lower().split()[-3:])
-    if _DATES.search(first) or " was born " in first:
-        return True
-    if len(parts) < 2:
-        return False
-    return parts[0] in GIVEN_NAMES or (bool(_PERSONAL_SENTENCE.search(text)) and parts[-1] in text)
-
-
 def statements(passage: Passage, about: Topic) -> list[Statement]:
     """Returns the passage's sentences as statements, in order; headings and lines of a few signs are left out."""
     found: list[Statement] = []
@@ -192,9 +78,9 @@ def statements(passage: Passage, about: Topic) -> list[Statement]:
     for index, piece in enumerate(pieces(passage.text)):
         if piece.startswith("#"):
             continue
-        brackets = tuple((match[1] or match[2] or "").strip() for match in _BRACKET.finditer(piece))
+        brackets = tuple((match[1] or match[2] or "").strip() for match in BRACKET.finditer(piece))
         own = _own_brackets(piece, about)
-        text = _tidy(_BRACKET.sub("", piece))
+        text = _tidy(BRACKET.sub("", piece))
         if len(text) < 8 or " " not in text:
             continue
         text = _CONNECTIVE.sub("", text, count=1)
@@ -258,8 +144,8 @@ def _own_brackets(piece: str, about: Topic) -> tuple[str, ...]:
         name[0].strip(" ,") not in about.aliases and not re.fullmatch(r"(?:[A-Z][\w.'’-]* ){2,5}", name[0])
     ):
         return ()
-    behind = re.match(rf"(?:{_BRACKET.pattern})+", piece[name.end() :])
-    return tuple((m[1] or m[2] or "").strip() for m in _BRACKET.finditer(behind[0])) if behind else ()
+    behind = re.match(rf"(?:{BRACKET.pattern})+", piece[name.end() :])
+    return tuple((m[1] or m[2] or "").strip() for m in BRACKET.finditer(behind[0])) if behind else ()
 
 
 def _named_inside(text: str, about: Topic, current: bool) -> str | None:
@@ -335,22 +221,3 @@ def _tidy(text: str) -> str:
     text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r"\s+([,.;:])", r"\1", text)
     return re.sub(r"(?<=[\w\"”’')])[.。]+$", "", text)
-
-
-def _head(text: str) -> str:
-    """Returns the name before `is a`, if the sentence opens with one."""
-    match = _DEFINED.match(text)
-    if not match:
-        return ""
-    parts = match[1].split()
-    if not parts[0][0].isupper() or parts[0].lower() in SMALL_WORDS:
-        return ""
-    return match[1] if all(part[0].isupper() or part in _LINKS for part in parts) else ""
-
-
-def _same(head: str, name: str) -> bool:
-    """Whether a title and the name with which the text opens are of one thing."""
-    if re.match(r"(?:List|Outline|Timeline|Index|Glossary|History) of ", name):
-        return False
-    mine, other = set(head.lower().split()), set(name.lower().split())
-    return 2 * len(mine & other) >= max(len(mine), len(other))
