@@ -16,8 +16,11 @@ from .session import choose_recipe, load_engine, open_collection
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..augment import AugmentReport
+    from ..augment import Augmenter, AugmentReport
+    from ..config import Recipe
+    from ..infer import Engine
     from ..parameterize import EncodeEstimate, EncodeReport
+    from ..types import Progress
 
 _LISTED = 10
 
@@ -56,27 +59,15 @@ def run(
     First the training items of passages that have none, then their adapters. Interrupted, it goes on where it was
     when it is run again.
     """
-    from ..augment import augmenter as make_augmenter
     from ..parameterize import StaticParameterizer
 
     collection = open_collection(directory)
     with resumable(), bars(quiet=json) as progress:
         engine = load_engine(model, device, dtype, progress)
         chosen = choose_recipe(collection, engine, recipe)
-        if augmenter is not None and augmenter != chosen.augmentation.augmenter:
-            settings = chosen.augmentation.model_copy(update={"augmenter": augmenter})
-            chosen = chosen.model_copy(update={"name": f"{chosen.name}-{augmenter}", "augmentation": settings})
-        settings = chosen.augmentation
-        augment = make_augmenter(
-            settings.augmenter,
-            engine=engine,
-            base_url=base_url,
-            questions=settings.questions,
-            rewrites=settings.rewrites,
-            seed=chosen.seed,
-            prices=prices,
-            progress=progress,
-        )
+        if augmenter is not None:
+            chosen = _augmented_by(augmenter, chosen)
+        augment = _augmenter(chosen, engine, base_url, prices, progress)
         parameterizer = StaticParameterizer(engine, chosen, augment=augment, storage=storage)
         passage_ids = None
         if limit is not None:
@@ -93,16 +84,49 @@ def run(
     if json:
         failed = [{"passage_id": entry.passage_id, "reason": entry.reason} for entry in report.failed]
         done = {"encoded": report.encoded, "present": report.present, "failed": failed}
-        costs = {"items": report.items, "seconds": round(report.seconds, 2), "augmentation": augment.report.to_json()}
-        emit(about | done | costs)
+        made = augment.report.to_json() if augment else None
+        emit(about | done | {"items": report.items, "seconds": round(report.seconds, 2), "augmentation": made})
     else:
-        if augment.report.passages:
+        if augment and augment.report.passages:
             show_yield(augment.report, console())
         show_report(report, console())
         if report.encoded:
             typer.echo(f'next: paramrag ask {directory} "your question"')
     if report.failed:
         raise typer.Exit(PARTLY if report.encoded or report.present else FAILED)
+
+
+def _augmented_by(augmenter: str, recipe: Recipe) -> Recipe:
+    """Returns the recipe with another augmenter: another recipe, under another name."""
+    if augmenter == recipe.augmentation.augmenter:
+        return recipe
+    settings = recipe.augmentation.model_copy(update={"augmenter": augmenter})
+    return recipe.model_copy(update={"name": f"{recipe.name}-{augmenter}", "augmentation": settings})
+
+
+def _augmenter(
+    recipe: Recipe,
+    engine: Engine,
+    base_url: str | None,
+    prices: tuple[float, float] | None,
+    progress: Progress | None,
+) -> Augmenter | None:
+    """Returns what makes training items; None where the recipe takes those that are in the collection."""
+    from ..augment import augmenter
+
+    settings = recipe.augmentation
+    if settings.augmenter == "items":
+        return None
+    return augmenter(
+        settings.augmenter,
+        engine=engine,
+        base_url=base_url,
+        questions=settings.questions,
+        rewrites=settings.rewrites,
+        seed=recipe.seed,
+        prices=prices,
+        progress=progress,
+    )
 
 
 def show_estimate(estimate: EncodeEstimate, recipe: str, screen: Console) -> None:
