@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
+
+import pytest
 
 from .conftest import Run
 
@@ -61,6 +67,57 @@ def test_another_augmenter_is_another_recipe(
     ran = run("encode", directory, *options)
     assert ran.code == 2  # none were put into the collection
     assert "items" in ran.err
+
+
+class _Endpoint(BaseHTTPRequestHandler):
+    """Answers every chat completion with one good and one invented item, at 100 and 50 tokens."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        items = [
+            {"question": "Who built the mill at Orrin?", "answer": "Teska Varn"},
+            {"question": "Who owns the mill at Orrin?", "answer": "King Oskar"},
+        ]
+        reply = {
+            "choices": [{"message": {"content": json.dumps({"questions": items})}}],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 50},
+        }
+        body = json.dumps(reply).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Keeps the test's output clean."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Endpoint)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_endpoint_makes_items_and_its_yield_and_cost_are_shown(
+    run: Run, files: Path, tmp_path: Path, tiny_model_folder: Path, endpoint: str
+) -> None:
+    directory = tmp_path / "c"
+    run("add", directory, files / "docs" / "mill.txt")
+    options = ("--recipe", files / "small.yaml", "--model", tiny_model_folder, "--base-url", endpoint)
+    ran = run("encode", directory, *options, "--augmenter", "openai:tiny", "--prices", 1000, 2000)
+    assert ran.code == 0, ran.err
+    assert "left out as not valid: 1 " in ran.out
+    assert "100 tokens read and 50 written, cost 0.2000" in ran.out
+    again = run("encode", directory, *options, "--augmenter", "openai:tiny", "--json")
+    assert again.json["augmentation"]["passages"] == 0  # the items were paid for once
+    assert len(_Endpoint.asked) == 1
 
 
 def test_bad_input_is_refused(run: Run, added: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
