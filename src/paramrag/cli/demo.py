@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
-from .console import console, count, duration, emit, percent, table
+from .console import console, count, duration, emit, facts, percent, table
 from .outcome import resumable
 from .progress import bars
 
@@ -54,34 +54,37 @@ def run(
 
 
 def _show(report: DemoReport, screen: Console, self_augment: bool) -> None:
+    asked = next(iter(report.modes.values())).n
     screen.print(
-        f"\n{report.passages} passages about a country that does not exist, each encoded as an adapter of "
-        f"{report.model}.\n{next(iter(report.modes.values())).n} questions, four ways to answer them:\n"
+        f"\n{count(report.passages, 'passage')} about a country that does not exist, each an adapter of {report.model}."
+        f"\n{count(asked, 'question')}, {len(report.modes)} ways to answer them:\n"
     )
-    numbers = ("HasAnswer %", "95 % interval", "seconds", "prompt tokens")
-    shown = table("mode", "passages go into", *numbers, right=numbers)
-    places = {"vanilla": "nothing", "t-rag": "the prompt", "p-rag": "the weights", "pt-rag": "both"}
+    numbers = ("HasAnswer", "95 % interval", "seconds", "prompt tokens")
+    shown = table("mode", "passages in", *numbers, right=numbers)
+    places = {"vanilla": "-", "t-rag": "the prompt", "p-rag": "the weights", "pt-rag": "both"}
     for mode, found in report.modes.items():
         interval = f"{percent(found.ci95[0])} - {percent(found.ci95[1])}"
         costs = (f"{found.seconds:,.1f}", f"{found.prompt_tokens:,.0f}")
-        shown.add_row(mode, places[mode], percent(found.has_answer), interval, *costs)
+        shown.add_row(mode, places[mode], f"{percent(found.has_answer)} %", interval, *costs)
     screen.print(shown)
     hit = next((name for name in ("hit@3", "hit@1") if name in report.retrieval), None)
     if hit:
-        screen.print(f"BM25 finds a gold passage among the first {hit[-1]} for {percent(report.retrieval[hit])} %.")
+        screen.print(
+            f"BM25 has a gold passage among its first {hit[-1]} for {percent(report.retrieval[hit])} % of them.",
+            style="dim",
+        )
     for example in report.examples:
-        screen.print(f"\n{example.question}", style="bold")
-        screen.print(f"{example.gold}  ({example.kind})", style="dim")
-        for mode, (answer, right) in example.answers.items():
-            screen.print(f"  {'+' if right else ' '} {mode:<8} {' '.join(answer.split()) or '(nothing)'}")
-    screen.print()
+        screen.print(f"\n{example.question}  ({example.kind})", style="bold")
+        rows = {f"{'+' if right else ' '} {mode}": answer for mode, (answer, right) in example.answers.items()}
+        gold = {"  gold": example.gold}
+        screen.print(facts(gold | {name: " ".join(answer.split()) or "(nothing)" for name, answer in rows.items()}))
     times = [f"{_STAGES[stage]} {duration(seconds)}" for stage, seconds in report.timings_s.items()]
-    made = f"{count(report.encode.encoded, 'adapter')} made, {report.encode.present} there already"
-    screen.print(f"Time: {', '.join(times)} ({made}).")
+    screen.print(f"\nTime: {', '.join(times)}")
+    screen.print(f"Adapters: {report.encode.encoded} made, {report.encode.present} there already")
     if self_augment:
-        screen.print("The training items were made here, from the passages alone.")
+        screen.print("Training items: made here, from the passages alone")
     else:
-        screen.print("The training items of this corpus are shipped; --self-augment makes them here instead.")
+        screen.print("Training items: shipped with the corpus; --self-augment makes them here")
     screen.print("\nGo on with:", style="bold")
     screen.print(f'  paramrag ask {report.directory} "What is the capital of Vellmark?" --compare')
     screen.print("  paramrag add mydocs FILES... && paramrag encode mydocs")
