@@ -60,7 +60,7 @@ class Recipe(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of AdamW")
     clip: float = Field(default=1.0, ge=0, description="gradient norm limit per adapter; 0: none")
     stop_probability: float = Field(
-        default=0.0, ge=0, lt=1, description="stop a passage when all answer tokens are at least this likely; 0: never"
+        default=0.0, ge=0, lt=1, description="an item is learnt when all its answer tokens are this likely; 0: never"
     )
     distractors: int = Field(default=0, ge=0, le=8, description="up to so many other adapters mixed in per step")
     seed: int = Field(default=0, ge=0, description="decides initial values and order, per passage")

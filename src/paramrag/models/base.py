@@ -61,9 +61,21 @@ class BaseModel:
         """The model without its head: embeddings, decoder layers (`.layers`) and final norm (`.norm`)."""
         return self.model.get_decoder()
 
-    def head(self, states: torch.Tensor) -> torch.Tensor:
-        """Returns logits [..., V] of the last layer's output [..., D]: final norm, output embedding, soft cap."""
-        logits: torch.Tensor = self.model.get_output_embeddings()(self.decoder.norm(states))
+    def head(self, states: torch.Tensor, *, tokens: torch.Tensor | None = None, normed: bool = False) -> torch.Tensor:
+        """Returns logits [..., V] of the last layer's output [..., D]: final norm, output embedding, soft cap.
+
+        Args:
+            states: output of the last layer, or of the final norm with `normed`.
+            tokens: only of these, int64 [K]; gives [..., K].
+        """
+        embedding = self.model.get_output_embeddings()
+        states = states if normed else self.decoder.norm(states)
+        logits: torch.Tensor
+        if tokens is None:
+            logits = embedding(states)
+        else:
+            bias = None if embedding.bias is None else embedding.bias[tokens]
+            logits = nn.functional.linear(states, embedding.weight[tokens], bias)
         cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
         return logits if cap is None else cap * torch.tanh(logits / cap)
 

@@ -1,11 +1,14 @@
-"""Runs the adapted upper layers of the model again and again over a fixed batch, computing nothing twice.
+"""Runs the adapted upper layers of the model again and again over fixed sequences, computing nothing twice.
 
 Below the first adapted layer nothing depends on the adapters, and neither do the keys and values of the context. One
 pass without gradients records them: the input of the first adapted layer, the context's keys and values from there
 up, and the arguments with which the model calls each layer (masks, rotary embeddings), so that a replay is exact for
 every architecture without knowing it.
 
-Shapes: S sequences, C context tokens, T tail tokens, D model width, V vocabulary, M labels in the batch.
+The head is applied to candidate tokens only: all labels of the batch and what the base model finds likely. The mass of
+the other tokens is kept as the base model gave it. With a vocabulary of CANDIDATES or fewer the loss is exact.
+
+Shapes: S sequences, C context tokens, T tail tokens, D model width, V vocabulary, M labels, K candidate tokens.
 """
 
 from __future__ import annotations
@@ -20,29 +23,30 @@ from ..infer.prefill import Prompts
 from ..models import BaseModel
 from .sequences import NO_LABEL, TrainingSequence
 
+CANDIDATES = 8192
+"""Vocabularies up to this size are used whole."""
+LIKELY = 64
+"""Of a larger one: the base model's likeliest tokens at each label that are candidates."""
+
 
 class _ContextCache:
     """Stands in for the model's KV cache: hands out context + new keys and values, and keeps nothing."""
 
-    def __init__(self, keys: dict[int, torch.Tensor], values: dict[int, torch.Tensor]) -> None:
-        self._keys, self._values = keys, values
+    def __init__(self, layers: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self._layers = layers
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.cat([self._keys[layer_idx], keys], -2), torch.cat([self._values[layer_idx], values], -2)
+        context_keys, context_values = self._layers[layer_idx]
+        return torch.cat([context_keys, keys], -2), torch.cat([context_values, values], -2)
 
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return next(iter(self._keys.values())).shape[-2] if self._keys else 0
+    def rows(self, rows: torch.Tensor) -> _ContextCache:
+        return _ContextCache({layer: (keys[rows], values[rows]) for layer, (keys, values) in self._layers.items()})
 
 
 class Replay:
-    """A batch of sequences whose upper layers can be run with different adapters.
-
-    Attributes:
-        labels: int64 [M], the tokens to predict, sequence by sequence.
-        row_of_label: int64 [M], the sequence each label belongs to.
-    """
+    """Sequences whose upper layers can be run with different adapters, all of them or some."""
 
     def __init__(self, base: BaseModel, batch: Sequence[TrainingSequence], first_layer: int) -> None:
         """Reads the batch once, without gradients.
@@ -54,25 +58,23 @@ class Replay:
         device = base.device
         width = max(len(sequence.tail) for sequence in batch)
         ids = torch.full((len(batch), width), base.tokenizer.pad_token_id or 0, dtype=torch.long)
-        labels = torch.full((len(batch), width), NO_LABEL, dtype=torch.long)
+        self._labels_ST = torch.full((len(batch), width), NO_LABEL, dtype=torch.long)
         for row, sequence in enumerate(batch):
             ids[row, : len(sequence.tail)] = torch.tensor(sequence.tail, dtype=torch.long)
-            labels[row, : len(sequence.labels)] = torch.tensor(sequence.labels, dtype=torch.long)
-        self._at = (labels != NO_LABEL).nonzero(as_tuple=True)
-        self.labels = labels[self._at].to(device)
-        self.row_of_label = self._at[0].to(device)
-        self._layers = list(base.decoder.layers)[first_layer:]
+            self._labels_ST[row, : len(sequence.labels)] = torch.tensor(sequence.labels, dtype=torch.long)
+        self._labels_ST = self._labels_ST.to(device)
         self._base = base
+        self._layers = list(base.decoder.layers)[first_layer:]
 
         prompts = Prompts(base, [sequence.context for sequence in batch])
         cached = prompts.cache.layers if prompts.mask.shape[1] else []
-        keys = {first_layer + at: layer.keys.clone() for at, layer in enumerate(cached[first_layer:])}
-        values = {first_layer + at: layer.values.clone() for at, layer in enumerate(cached[first_layer:])}
+        context = {first_layer + at: (kv.keys.clone(), kv.values.clone()) for at, kv in enumerate(cached[first_layer:])}
+        self._context = _ContextCache(context) if context else None
         self._calls: list[dict[str, Any]] = []
         hooks = [layer.register_forward_pre_hook(self._record, with_kwargs=True) for layer in self._layers]
         try:
             with torch.no_grad():
-                base.decoder(
+                output = base.decoder(
                     input_ids=ids.to(device),
                     attention_mask=torch.nn.functional.pad(prompts.mask, (0, width), value=1),
                     position_ids=prompts.lengths[:, None] + torch.arange(width, device=device),
@@ -82,20 +84,62 @@ class Replay:
         finally:
             for hook in hooks:
                 hook.remove()
-        context = _ContextCache(keys, values) if keys else None
-        for call in self._calls:
-            call["past_key_values"], call["use_cache"] = context, context is not None
+        self._choose_candidates(output.last_hidden_state)
 
     def _record(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self._calls:
             self._states_STD = (args[0] if args else kwargs["hidden_states"]).clone()
-        self._calls.append({name: value for name, value in kwargs.items() if name != "hidden_states"})
+        dropped = ("hidden_states", "past_key_values", "use_cache")
+        self._calls.append({name: value for name, value in kwargs.items() if name not in dropped})
 
-    def logits(self) -> torch.Tensor:
-        """Returns logits [M, V] where there is a label, with whatever injection is on around the call."""
-        states = self._states_STD
+    @torch.no_grad()
+    def _choose_candidates(self, normed_STD: torch.Tensor) -> None:
+        at = self._labels_ST != NO_LABEL
+        size = self._base.model.get_output_embeddings().weight.shape[0]
+        self._rest_ST = torch.full(self._labels_ST.shape, -torch.inf, device=self._base.device)
+        if size <= CANDIDATES:
+            self._candidates_K: torch.Tensor | None = None
+            return
+        logits_MV = self._base.head(normed_STD[at], normed=True).float()
+        likely = logits_MV.topk(LIKELY, dim=-1).indices
+        self._candidates_K = torch.unique(torch.cat([likely.flatten(), self._labels_ST[at]]))
+        number = torch.full((size,), -1, device=self._base.device)
+        number[self._candidates_K] = torch.arange(len(self._candidates_K), device=self._base.device)
+        logits_MV[:, self._candidates_K] = -torch.inf
+        self._rest_ST[at] = logits_MV.logsumexp(-1)
+        self._labels_ST[at] = number[self._labels_ST[at]]
+
+    def losses(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Runs some sequences with whatever injection is on around the call.
+
+        Args:
+            rows: sequence numbers, int64 [n].
+
+        Returns:
+            Negative log-likelihood of each label of theirs [M], and which of `rows` each belongs to, int64 [M].
+        """
+        states = self._states_STD[rows]
+        context = self._context.rows(rows) if self._context else None
         for layer, call in zip(self._layers, self._calls, strict=True):
-            states = layer(states, **call)
+            states = layer(
+                states, **_rows_of(call, rows, len(self._states_STD)), past_key_values=context, use_cache=bool(context)
+            )
             if isinstance(states, tuple):
                 states = states[0]
-        return self._base.head(states[self._at])
+        labels_nT = self._labels_ST[rows]
+        at = labels_nT != NO_LABEL
+        logits_MK = self._base.head(states[at], tokens=self._candidates_K).float()
+        total_M = torch.logaddexp(logits_MK.logsumexp(-1), self._rest_ST[rows][at])
+        chosen_M = logits_MK.gather(-1, labels_nT[at][:, None])[:, 0]
+        return total_M - chosen_M, at.nonzero()[:, 0]
+
+
+def _rows_of(value: Any, rows: torch.Tensor, count: int) -> Any:
+    """Takes rows out of every tensor that has one per sequence, through the containers a layer is called with."""
+    if isinstance(value, torch.Tensor):
+        return value[rows] if value.ndim and value.shape[0] == count else value
+    if isinstance(value, dict):
+        return {name: _rows_of(entry, rows, count) for name, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_rows_of(entry, rows, count) for entry in value)
+    return value

@@ -30,6 +30,11 @@ class TrainingSequence:
     labels: tuple[int, ...]
     """For each tail token the token it must predict, or NO_LABEL."""
 
+    @property
+    def label_count(self) -> int:
+        """How many tokens must be predicted."""
+        return sum(label != NO_LABEL for label in self.labels)
+
 
 def sequences(
     base: BaseModel, recipe: Recipe, passage: Passage, items: Sequence[TrainingItem]

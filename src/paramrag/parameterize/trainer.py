@@ -3,13 +3,15 @@
 N passages form one parameter [N, P]; every sequence of a batch runs through its own passage's row. The loss is the sum
 over passages of each passage's mean over its labels, and clipping and AdamW work per row, so the result equals N
 separate runs, in whatever company a passage is trained. What does not depend on the adapters is computed once
-(`replay`); sequences of similar length run together, so little is padded; finished passages leave.
+(`replay`); sequences of similar length run together, so little is padded; items that are learnt rest, and passages
+whose items all are, leave.
 
 Shapes: N passages, P numbers per row, S sequences of a micro-batch.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +31,8 @@ from .sequences import TrainingSequence, sequences
 
 MICRO_BATCH_TOKENS = 1024
 """Tail tokens, padding counted, that run through the layers together; bounds the memory of a step."""
+REST_STEPS = 3
+"""Steps for which a learnt item is left out before it is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +52,46 @@ class _Job:
     passage: Passage
     examples: list[TrainingSequence]
     random: np.random.Generator
+    steps: int
     order: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
-    least: np.ndarray = field(default_factory=lambda: np.zeros(0))  # per example: its least likely label
-    finished: bool = False
+    likelihood: list[float] = field(default_factory=list)  # per example: of its least likely label, when last seen
+    rested: list[int] = field(default_factory=list)  # per example: steps since it was seen
+    checking: bool = False  # whether this step looks at all examples to decide if the passage is done
 
-    def take(self, count: int) -> list[int]:
-        """Returns the next examples' numbers; a pass over all of them in a new order each time."""
-        if count == 0:
+    def __post_init__(self) -> None:
+        self.likelihood = [0.0] * len(self.examples)
+        self.rested = [0] * len(self.examples)
+
+    def choose(self, batch_items: int, learnt: float) -> list[int]:
+        """Returns the examples of the next step."""
+        everything = list(range(len(self.examples)))
+        if batch_items:
+            if not self.order:  # a pass over all examples in a new order each time
+                self.order = self.random.permutation(len(self.examples)).tolist()
+            everything, self.order = self.order[:batch_items], self.order[batch_items:]
+        if not learnt:
+            return everything
+        self.checking = all(value >= learnt for value in self.likelihood)
+        if self.checking:
             return list(range(len(self.examples)))
-        if not self.order:
-            self.order = list(self.random.permutation(len(self.examples)))
-        taken, self.order = self.order[:count], self.order[count:]
-        return taken
+        chosen = [
+            example for example in everything if self.likelihood[example] < learnt or self.rested[example] >= REST_STEPS
+        ]
+        for example in set(everything).difference(chosen):
+            self.rested[example] += 1
+        return chosen or everything
+
+    def saw(self, example: int, likelihood: float) -> None:
+        """Takes note of how well an example went."""
+        self.likelihood[example], self.rested[example] = likelihood, 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _MicroBatch:
-    """Sequences that run together, with where they belong."""
+    """Sequences of similar length, recorded together."""
 
-    owners: torch.Tensor  # int64 [S]: row of the stacked parameter
-    members: list[tuple[int, int]]  # [S]: (job number, example number)
+    members: tuple[tuple[int, int], ...]  # [S]: (job number, example number)
     replay: Replay
 
 
@@ -133,132 +156,129 @@ class _Run:
                 passage,
                 examples,
                 np.random.default_rng([recipe.seed, int(content_hash(passage.id, length=15), 16)]),
-                least=np.zeros(len(examples)),
+                steps=recipe.epochs * math.ceil(len(examples) / (recipe.batch_items or len(examples))),
             )
             for passage, examples in jobs
         ]
         start = torch.from_numpy(initial_row(layout, recipe.seed)).to(base.device)
         self._rows = start.repeat(len(self._jobs), 1)
         self._optimizer = StackedAdamW(self._rows, weight_decay=recipe.weight_decay, clip=recipe.clip)
-        self._active = list(range(len(self._jobs)))  # job numbers, one per row
+        self._active = list(range(len(self._jobs)))  # job numbers, one per row of the parameter
+        self._micro_batches = self._record()
+        self._started = time.perf_counter()
 
     def run(self) -> dict[str, Adapter]:
         """Returns the adapters that were trained; a job whose loss was not finite is missing."""
-        started = time.perf_counter()
         done: dict[str, Adapter] = {}
         step = 0
-        micro_batches: list[_MicroBatch] = []
-        chosen: dict[int, list[int]] = {}
         while self._active:
-            if not micro_batches or self._recipe.batch_items:
-                chosen = {number: self._jobs[number].take(self._recipe.batch_items) for number in self._active}
-                micro_batches = self._micro_batches(chosen)
-            gradient, losses = self._gradient(micro_batches)
-            leaving: list[int] = []
-            for row, number in enumerate(self._active):
-                job = self._jobs[number]
-                job.losses.append(losses[row])
-                if not np.isfinite(losses[row]):
-                    leaving.append(row)
-                elif self._recipe.stop_probability and job.least.min() >= self._recipe.stop_probability:
-                    leaving.append(row)
-                    done[job.passage.id] = self._adapter(row, job, started)
-            if leaving:
-                gradient = self._leave(leaving, gradient)
-                micro_batches = []
-                if not self._active:
-                    break
+            gradient = self._gradient()
+            learnt = [row for row, number in enumerate(self._active) if self._is_learnt(number)]
+            for row in learnt:
+                done[self._jobs[self._active[row]].passage.id] = self._adapter(row)
+            diverged = [
+                row for row, number in enumerate(self._active) if not math.isfinite(self._jobs[number].losses[-1])
+            ]
+            gradient = gradient[self._leave([*learnt, *diverged])]
+            if not self._active:
+                break
             self._optimizer.step(self._rows, gradient, self._learning_rate(step))
             step += 1
-            over = [row for row, number in enumerate(self._active) if step >= self._planned_steps(number)]
+            over = [row for row, number in enumerate(self._active) if step >= self._jobs[number].steps]
             for row in over:
-                job = self._jobs[self._active[row]]
-                done[job.passage.id] = self._adapter(row, job, started)
-            if over:
-                self._leave(over, gradient)
-                micro_batches = []
+                done[self._jobs[self._active[row]].passage.id] = self._adapter(row)
+            self._leave(over)
         return done
 
-    def _planned_steps(self, number: int) -> int:
-        size = self._recipe.batch_items or len(self._jobs[number].examples)
-        return self._recipe.epochs * -(-len(self._jobs[number].examples) // size)
+    def _is_learnt(self, number: int) -> bool:
+        job, limit = self._jobs[number], self._recipe.stop_probability
+        return job.checking and all(value >= limit for value in job.likelihood)
 
     def _learning_rate(self, step: int) -> float:
         if self._recipe.schedule == "constant":
             return self._rate
-        longest = max(self._planned_steps(number) for number in self._active)
-        return self._rate * max(0.0, 1.0 - step / longest)
+        return self._rate * max(0.0, 1.0 - step / max(self._jobs[number].steps for number in self._active))
 
-    def _micro_batches(self, chosen: dict[int, list[int]]) -> list[_MicroBatch]:
-        """Groups the chosen sequences by tail length, within the token budget."""
-        row_of = {number: row for row, number in enumerate(self._active)}
+    def _record(self) -> list[_MicroBatch]:
+        """Groups all sequences by tail length, within the token budget, and records them."""
         members = sorted(
-            ((number, example) for number, examples in chosen.items() for example in examples),
-            key=lambda member: (len(self._jobs[member[0]].examples[member[1]].tail), member),
+            ((number, example) for number, job in enumerate(self._jobs) for example in range(len(job.examples))),
+            key=lambda member: (len(self._sequence(member).tail), member),
         )
         groups: list[list[tuple[int, int]]] = []
         for member in members:
-            length = len(self._jobs[member[0]].examples[member[1]].tail)
-            if groups and length * (len(groups[-1]) + 1) <= MICRO_BATCH_TOKENS:
+            if groups and len(self._sequence(member).tail) * (len(groups[-1]) + 1) <= MICRO_BATCH_TOKENS:
                 groups[-1].append(member)
             else:
                 groups.append([member])
+        first_layer = self._layout.layers[0]
         return [
-            _MicroBatch(
-                torch.tensor([row_of[number] for number, _ in group], device=self._base.device),
-                group,
-                Replay(
-                    self._base,
-                    [self._jobs[number].examples[example] for number, example in group],
-                    self._layout.layers[0],
-                ),
-            )
+            _MicroBatch(tuple(group), Replay(self._base, [self._sequence(member) for member in group], first_layer))
             for group in groups
         ]
 
-    def _gradient(self, micro_batches: Sequence[_MicroBatch]) -> tuple[torch.Tensor, list[float]]:
-        """Returns the gradient [N, P] and each passage's loss."""
-        rows = self._rows.detach().requires_grad_(True)
-        losses = torch.zeros(len(self._active), device=self._base.device)
-        owners = torch.cat([batch.owners[batch.replay.row_of_label] for batch in micro_batches])
-        labels = torch.bincount(owners, minlength=len(self._active))  # per passage, over all micro-batches
-        for batch in micro_batches:
-            with injected(self._base, self._factors(rows, batch)):
-                logits_MV = batch.replay.logits()
-            label_losses = torch.nn.functional.cross_entropy(logits_MV.float(), batch.replay.labels, reduction="none")
-            owner_M = batch.owners[batch.replay.row_of_label]
-            torch.autograd.backward((label_losses / labels[owner_M]).sum())
-            losses.index_add_(0, owner_M, label_losses.detach() / labels[owner_M])
-            self._remember(batch, label_losses.detach())
-        gradient = rows.grad
-        assert gradient is not None
-        return gradient, losses.tolist()
+    def _sequence(self, member: tuple[int, int]) -> TrainingSequence:
+        return self._jobs[member[0]].examples[member[1]]
 
-    def _factors(self, rows: torch.Tensor, batch: _MicroBatch) -> BatchFactors:
+    def _gradient(self) -> torch.Tensor:
+        """Runs one step's examples; returns the gradient [N, P] and notes losses in the jobs."""
+        recipe, device = self._recipe, self._base.device
+        row_of = {number: row for row, number in enumerate(self._active)}
+        chosen = {
+            (number, example)
+            for number in self._active
+            for example in self._jobs[number].choose(recipe.batch_items, recipe.stop_probability)
+        }
+        labels = [0] * len(self._active)  # all of a passage's: an item at rest counts as one without loss
+        for number, row in row_of.items():
+            counted = range(len(self._jobs[number].examples)) if not recipe.batch_items else ()
+            for example in counted or (entry for job, entry in chosen if job == number):
+                labels[row] += self._sequence((number, example)).label_count
+        weights = 1.0 / torch.tensor(labels, dtype=torch.float32, device=device)
+        losses = torch.zeros(len(self._active), device=device)
+        parameter = self._rows.detach().requires_grad_(True)
+        for batch in self._micro_batches:
+            rows = [row for row, member in enumerate(batch.members) if member in chosen]
+            if not rows:
+                continue
+            owners = torch.tensor([row_of[batch.members[row][0]] for row in rows], device=device)
+            with injected(self._base, self._factors(parameter, owners)):
+                losses_M, row_of_label = batch.replay.losses(torch.tensor(rows, device=device))
+            weighted = losses_M * weights[owners[row_of_label]]
+            torch.autograd.backward(weighted.sum())
+            losses.index_add_(0, owners[row_of_label], weighted.detach())
+            worst = torch.zeros(len(rows), device=device)
+            worst = worst.scatter_reduce(0, row_of_label, losses_M.detach(), "amax")
+            for row, loss in zip(rows, worst.tolist(), strict=True):
+                number, example = batch.members[row]
+                self._jobs[number].saw(example, math.exp(-loss))
+        for number, loss in zip(self._active, losses.tolist(), strict=True):
+            self._jobs[number].losses.append(loss)
+        gradient = parameter.grad
+        assert gradient is not None
+        return gradient
+
+    def _factors(self, rows: torch.Tensor, owners: torch.Tensor) -> BatchFactors:
         a: dict[str, torch.Tensor] = {}
         b: dict[str, torch.Tensor] = {}
         for name, (a_NLrI, b_NLrO) in self._layout.views(rows).items():
-            a[name] = a_NLrI.transpose(0, 1)[:, batch.owners].to(self._base.dtype)
-            b[name] = (b_NLrO.transpose(0, 1)[:, batch.owners] * self._layout.scale).to(self._base.dtype)
+            a[name] = a_NLrI.transpose(0, 1)[:, owners].to(self._base.dtype)
+            b[name] = (b_NLrO.transpose(0, 1)[:, owners] * self._layout.scale).to(self._base.dtype)
         return BatchFactors(self._layout.layers, a, b)
 
-    def _remember(self, batch: _MicroBatch, label_losses: torch.Tensor) -> None:
-        worst = torch.zeros(len(batch.members), device=label_losses.device)
-        worst = worst.scatter_reduce(0, batch.replay.row_of_label, label_losses, "amax")
-        for (number, example), loss in zip(batch.members, worst.tolist(), strict=True):
-            self._jobs[number].least[example] = np.exp(-loss)
-
-    def _leave(self, rows: Sequence[int], gradient: torch.Tensor) -> torch.Tensor:
-        """Takes rows out of the batch; returns the gradient of those that stay."""
+    def _leave(self, rows: Sequence[int]) -> torch.Tensor:
+        """Takes rows out of the parameter; returns the numbers of those that stay."""
         gone = set(rows)
-        stay = torch.tensor([row for row in range(len(self._active)) if row not in gone], device=self._base.device)
-        self._active = [number for row, number in enumerate(self._active) if row not in gone]
-        stay = stay.long()
-        self._rows = self._rows[stay]
-        self._optimizer.keep(stay)
-        return gradient[stay]
+        staying = [row for row in range(len(self._active)) if row not in gone]
+        stay = torch.tensor(staying, dtype=torch.long, device=self._base.device)
+        if gone:
+            self._active = [self._active[row] for row in staying]
+            self._rows = self._rows[stay]
+            self._optimizer.keep(stay)
+        return stay
 
-    def _adapter(self, row: int, job: _Job, started: float) -> Adapter:
+    def _adapter(self, row: int) -> Adapter:
+        job = self._jobs[self._active[row]]
         return Adapter(
             key=AdapterKey(job.passage.id, self._base.fingerprint, self._recipe.id),
             row=self._rows[row].cpu().numpy().astype(np.float32, copy=True),
@@ -268,7 +288,7 @@ class _Run:
                 "items": float(len(job.examples)),
                 "first_loss": job.losses[0],
                 "loss": job.losses[-1],
-                "least_probability": float(job.least.min()),
-                "batch_seconds": time.perf_counter() - started,
+                "least_probability": min(job.likelihood),
+                "batch_seconds": time.perf_counter() - self._started,
             },
         )
