@@ -69,7 +69,7 @@ class Pipeline:
         recipe: str | Recipe = "default",
         retriever: str | Retriever = "bm25",
         aggregator: str = "concat",
-        weighting: str = "uniform",
+        weighting: str = "score",
         max_new_tokens: int = 32,
         temperature: float = 0.0,
         top_p: float = 1.0,

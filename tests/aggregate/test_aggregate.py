@@ -93,7 +93,7 @@ def test_names() -> None:
 
 def test_weightings() -> None:
     assert weighting("uniform")([3.0, 2.0]) == [1.0, 1.0]
-    assert weighting("score")([4.0, 2.0, -1.0]) == [1.0, 0.5, 0.0]
+    assert weighting("score")([4.0, 2.0, -1.0]) == [1.0, 0.25, 0.0]
     assert weighting("score")([0.0, 0.0]) == [1.0, 1.0]
     assert weighting("top")([4.0, 3.9]) == [1.0, 0.0]
     assert weighting("top")([]) == weighting("score")([]) == []

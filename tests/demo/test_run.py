@@ -45,7 +45,7 @@ def test_the_demo_asks_every_mode_the_same_questions(first: DemoReport) -> None:
 def test_it_leaves_a_collection_with_an_adapter_for_every_passage(first: DemoReport, place: Path) -> None:
     collection = Collection.open(place, create=False)
     (record,) = collection.recipes()
-    assert (record.recipe.name, record.recipe.augmentation.augmenter) == ("demo", "items")
+    assert (record.recipe.name, record.recipe.augmentation.augmenter) == ("fast", "auto")
     assert record.adapters == len(collection.passage_ids()) == first.passages == first.encode.encoded
     assert collection.items(collection.passage_ids(), "items") == demo_items()
     assert collection.verify().ok

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import make_passage, tiny_base
 
 from paramrag import Collection, Engine, StaticParameterizer
+from paramrag.augment import AugmentReport
 from paramrag.config import Recipe
 from paramrag.errors import NotFoundError
 from paramrag.parameterize import static
 from paramrag.types import Passage, TrainingItem
+from tiny import make_passage, tiny_base
 
 RECIPE = Recipe(layers="2-3", epochs=2)
 
@@ -24,6 +25,7 @@ class Prepared:
     id = "prepared"
 
     def __init__(self) -> None:
+        self.report = AugmentReport()
         self.asked: list[str] = []
         self.items = {make_passage(number)[0].id: make_passage(number)[1] for number in range(12)}
 

@@ -1,6 +1,7 @@
 """Weightings: how much each retrieved adapter counts.
 
-`uniform` gives every adapter 1, as published. `score` scales each by its retrieval score relative to the best hit's.
+`uniform` gives every adapter 1, as published; wrong adapters then drown the right one. `score` lets the retriever say
+how sure it is: on 40 invented passages, BM25 top 3, it answers as the right adapter alone would (docs/log.md).
 `top` keeps the best hit alone.
 """
 
@@ -20,11 +21,11 @@ def uniform(scores: Sequence[float]) -> list[float]:
 
 
 def score(scores: Sequence[float]) -> list[float]:
-    """Returns weights relative to the best hit: score_i / score_0, not below 0; the best hit always counts 1."""
+    """Returns (score_i / best score) squared, 0 for scores below 0; the best hit always counts 1."""
     best = max(scores, default=0.0)
     if best <= 0:  # no lexical evidence for any of them
         return uniform(scores)
-    return [max(0.0, value) / best for value in scores]
+    return [(max(0.0, value) / best) ** 2 for value in scores]
 
 
 def top(scores: Sequence[float]) -> list[float]:

@@ -28,7 +28,7 @@ def run(
         int | None, typer.Option(min=1, help="Questions to ask in every mode.  [default: what minutes allow]")
     ] = None,
     self_augment: Annotated[
-        bool, typer.Option("--self-augment", help="Make the training items here instead of taking the shipped ones.")
+        bool, typer.Option("--self-augment", help="Let the local model make the training items.")
     ] = False,
     recipe: Annotated[str, typer.Option(metavar="NAME", help="Shipped recipe or YAML file.")] = "default",
     model: options.Model = options.DEFAULT_MODEL,
@@ -82,9 +82,9 @@ def _show(report: DemoReport, screen: Console, self_augment: bool) -> None:
     screen.print(f"\nTime: {', '.join(times)}")
     screen.print(f"Adapters: {report.encode.encoded} made, {report.encode.present} there already")
     if self_augment:
-        screen.print("Training items: made here, from the passages alone")
+        screen.print("Training items: made here by the local model, topped up by rules")
     else:
-        screen.print("Training items: shipped with the corpus; --self-augment makes them here")
+        screen.print("Training items: shipped with the corpus; --self-augment lets the local model make them")
     screen.print("\nGo on with:", style="bold")
     screen.print(f'  paramrag ask {report.directory} "What is the capital of Vellmark?" --compare')
-    screen.print("  paramrag add mydocs FILES... && paramrag encode mydocs")
+    screen.print("  paramrag add mydocs FILES... && paramrag encode mydocs  # then ask mydocs")

@@ -39,7 +39,7 @@ def run(
     model: options.Model = options.DEFAULT_MODEL,
     retriever: options.Retriever = "bm25",
     aggregator: options.Aggregator = "concat",
-    weighting: options.Weighting = "uniform",
+    weighting: options.Weighting = "score",
     max_new_tokens: options.MaxNewTokens = 32,
     seed: options.Seed = 0,
     device: options.Device = "cpu",

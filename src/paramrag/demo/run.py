@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..augment import AugmentReport
 from ..config import load_recipe
 from ..evaluate import JudgedPassage, Question, Sample, Summary, evaluate
 from ..infer import Engine
 from ..models import load_base
-from ..parameterize import EncodeReport, StaticParameterizer
+from ..parameterize import GIVEN_ITEMS, EncodeReport, StaticParameterizer
 from ..pipeline import MODES, Pipeline
 from ..store import Collection
-from ..types import Passage, Progress, TrainingItem, content_hash
+from ..types import Progress, content_hash
 from .loader import DemoQuestion, demo_items, demo_passages, demo_questions
 
 QUESTIONS = 40
@@ -130,9 +129,9 @@ def run_demo(
     Args:
         directory: where the collection goes.
         model: base model.
-        recipe: how adapters are made; its augmenter is replaced by the shipped training items.
+        recipe: how adapters are made.
         limit: questions to ask, drawn evenly from all kinds; the same for the same number.
-        self_augment: let the recipe's augmenter make the training items instead.
+        self_augment: let the local model make the training items instead of taking the shipped ones.
         progress: called as (stage, done, total).
     """
     clock = _Clock()
@@ -142,13 +141,13 @@ def run_demo(
     collection.add(demo_passages(), progress=progress)
     clock.lap("add")
     chosen = load_recipe(recipe)
-    shipped = None if self_augment else ShippedItems()
-    if shipped:
-        settings = chosen.augmentation.model_copy(update={"augmenter": "items"})
-        chosen = chosen.model_copy(update={"name": "demo", "augmentation": settings})
+    if self_augment:
+        settings = chosen.augmentation.model_copy(update={"augmenter": "model"})
+        chosen = chosen.model_copy(update={"name": f"{chosen.name}-model", "augmentation": settings})
+    else:
+        collection.put_items(GIVEN_ITEMS, demo_items())
     passage_ids = [passage.id for passage in demo_passages()]  # the user may have added documents of her own
-    parameterizer = StaticParameterizer(engine, chosen, augment=shipped)
-    encoded = parameterizer.encode(collection, passage_ids, progress=progress)
+    encoded = StaticParameterizer(engine, chosen).encode(collection, passage_ids, progress=progress)
     clock.lap("encode")
     questions = [as_question(question) for question in sample_questions(demo_questions(), limit)]
     pipelines = {mode: Pipeline(collection, engine, mode, top_k=TOP_K, recipe=chosen) for mode in MODES}
@@ -180,23 +179,6 @@ def run_demo(
         examples=tuple(_examples(summary, questions)),
         timings_s=clock.laps(),
     )
-
-
-class ShippedItems:
-    """The augmenter that hands out the training items shipped with the corpus."""
-
-    id = "items"
-
-    def __init__(self) -> None:
-        self.report = AugmentReport()
-        self._items = demo_items()
-
-    def __call__(self, passages: Sequence[Passage]) -> list[list[TrainingItem]]:
-        """Returns the items of each passage; none for a passage that is not of the corpus."""
-        made = [self._items.get(passage.id, []) for passage in passages]
-        self.report.passages += len(passages)
-        self.report.kept.update(item.kind for items in made for item in items)
-        return made
 
 
 def sample_questions(questions: Sequence[DemoQuestion], limit: int, seed: int = 0) -> list[DemoQuestion]:

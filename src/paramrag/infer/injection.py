@@ -88,21 +88,26 @@ def injected(base: BaseModel, factors: BatchFactors | None) -> Iterator[None]:
     handles: list[Any] = []
     try:
         if factors is not None:
+            per_layer = {name: (a.unbind(0), factors.b[name].unbind(0)) for name, a in factors.a.items()}
             for position, layer in enumerate(factors.layers):
-                handles.extend(_attach(base.ffn[layer], factors, position))
+                own = {name: (a[position], b[position]) for name, (a, b) in per_layer.items()}
+                handles.extend(_attach(base.ffn[layer], own))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _attach(modules: Mapping[str, nn.Linear], factors: BatchFactors, position: int) -> Iterator[Any]:
-    shared = [name for name in SHARED_INPUT if name in factors.a]
+_Factors = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # of one layer: module name -> (A [N, R, in], B [N, R, out])
+
+
+def _attach(modules: Mapping[str, nn.Linear], factors: _Factors) -> Iterator[Any]:
+    """Hooks the projections of one layer; yields the handles."""
+    shared = {name: factors[name] for name in SHARED_INPUT if name in factors}
     if len(shared) == 2:
-        yield from _attach_shared(modules, shared, factors, position)
-    for name in factors.a:
+        yield from _attach_shared(modules, shared)
+    for name, (a_NRI, b_NRO) in factors.items():
         if name not in shared or len(shared) < 2:
-            a_NRI, b_NRO = factors.a[name][position], factors.b[name][position]
 
             def add(_: nn.Module, args: Any, output: torch.Tensor, a: Any = a_NRI, b: Any = b_NRO) -> torch.Tensor:
                 return _plus(output, _down(args[0], a), b)
@@ -110,16 +115,13 @@ def _attach(modules: Mapping[str, nn.Linear], factors: BatchFactors, position: i
             yield modules[name].register_forward_hook(add)
 
 
-def _attach_shared(
-    modules: Mapping[str, nn.Linear], names: Sequence[str], factors: BatchFactors, position: int
-) -> Iterator[Any]:
+def _attach_shared(modules: Mapping[str, nn.Linear], factors: _Factors) -> Iterator[Any]:
     """Hooks the two projections of one input: the first called reduces it for both."""
-    a_NRI = torch.cat([factors.a[name][position] for name in names], dim=1)
-    ranks = [factors.a[name].shape[2] for name in names]
+    a_NRI = torch.cat([a for a, _ in factors.values()], dim=1)
+    ranks = [a.shape[1] for a, _ in factors.values()]
     reduced: dict[str, Any] = {}
 
-    for index, name in enumerate(names):
-        b_NRO = factors.b[name][position]
+    for index, (name, (_, b_NRO)) in enumerate(factors.items()):
 
         def add(_: nn.Module, args: Any, output: torch.Tensor, index: int = index, b: Any = b_NRO) -> torch.Tensor:
             if reduced.get("input") is not args[0]:

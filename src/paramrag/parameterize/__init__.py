@@ -1,6 +1,6 @@
 """Passages and items -> adapters."""
 
-from .static import EncodeEstimate, EncodeReport, StaticParameterizer
+from .static import GIVEN_ITEMS, EncodeEstimate, EncodeReport, StaticParameterizer
 from .trainer import Failed, train
 
-__all__ = ["EncodeEstimate", "EncodeReport", "Failed", "StaticParameterizer", "train"]
+__all__ = ["GIVEN_ITEMS", "EncodeEstimate", "EncodeReport", "Failed", "StaticParameterizer", "train"]

@@ -1,7 +1,8 @@
 """Encodes a collection by training: what is missing is made, batch by batch, each batch stored as it is done.
 
-A killed run loses at most the batch it was in; running it again goes on. The augmenter makes training items for
-passages that have none, and they are stored first, so paid-for items are never made twice.
+A killed run loses at most the batch it was in; running it again goes on. Items that the user put into the collection
+for a passage come first; the augmenter makes those of the others, and they are stored before training, so paid-for
+items are never made twice.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from dataclasses import dataclass
 
 from ..augment import Augmenter, augmenter
 from ..config import Recipe, load_recipe
-from ..errors import NotFoundError
+from ..errors import ConfigError, NotFoundError, did_you_mean
 from ..infer import Engine
 from ..store import Collection
 from ..types import Adapter, Passage, Progress, TrainingItem
 from .sequences import sequences
 from .trainer import Failed, train
 
+GIVEN_ITEMS = "items"
+"""Augmentation id under which users put training items of their own: the recipe's augmenters `auto` and `items` take
+them."""
+BYTES_PER_NUMBER = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 BATCH_PASSAGES = 8
 """Passages trained together: enough rows to keep two cores busy, little to lose to a kill."""
 
@@ -75,19 +80,27 @@ class StaticParameterizer:
             recipe: shipped name, YAML file or recipe.
             augment: makes training items; None takes the recipe's augmenter.
             storage: how adapters are stored: fp32, fp16, bf16 or int8.
+
+        Raises:
+            ConfigError: unknown recipe, augmenter or storage.
         """
+        if storage not in BYTES_PER_NUMBER:
+            raise ConfigError(f"unknown storage {storage!r}: {did_you_mean(storage, BYTES_PER_NUMBER)}")
         self.engine = engine
         self.recipe = load_recipe(recipe)
         self.layout = engine.layout(self.recipe)
         self._storage = storage
         settings = self.recipe.augmentation
-        self._augment = augment or augmenter(
-            settings.augmenter,
-            engine=engine,
-            questions=settings.questions,
-            rewrites=settings.rewrites,
-            seed=self.recipe.seed,
-        )
+        self._takes_given = settings.augmenter in ("auto", GIVEN_ITEMS)
+        self._augment = augment
+        if augment is None and settings.augmenter != GIVEN_ITEMS:
+            self._augment = augmenter(
+                settings.augmenter,
+                engine=engine,
+                questions=settings.questions,
+                rewrites=settings.rewrites,
+                seed=self.recipe.seed,
+            )
 
     def encode(
         self, collection: Collection, passage_ids: Sequence[str] | None = None, *, progress: Progress | None = None
@@ -132,7 +145,7 @@ class StaticParameterizer:
     def estimate(self, collection: Collection, passage_ids: Sequence[str] | None = None) -> EncodeEstimate:
         """Returns what `encode` would cost; trains a few passages for one step each to time it, and stores nothing."""
         wanted, missing = self._missing(collection, passage_ids)
-        known = collection.items(missing, self._augment.id)
+        known = self._known_items(collection, missing)
         seconds, tokens = 0.0, 0
         sample = missing[:BATCH_PASSAGES]
         if sample:
@@ -153,13 +166,12 @@ class StaticParameterizer:
             per_epoch = max(0.0, timings[1] - timings[0]) / 2
             batch_seconds = timings[0] + per_epoch * (self.recipe.epochs - 1)
             seconds = batch_seconds * len(missing) / len(sample)
-        width = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}[self._storage]
         return EncodeEstimate(
             passages=len(missing),
             present=len(wanted) - len(missing),
             unaugmented=len(missing) - len(known),
             seconds=seconds,
-            bytes=len(missing) * self.layout.size * width,
+            bytes=len(missing) * self.layout.size * BYTES_PER_NUMBER[self._storage],
             tokens=tokens,
         )
 
@@ -172,14 +184,24 @@ class StaticParameterizer:
         encoded = collection.encoded(self.engine.fingerprint, self.recipe.id)
         return wanted, [passage_id for passage_id in wanted if passage_id not in encoded]
 
-    def _items(self, collection: Collection, passages: Sequence[Passage]) -> dict[str, list[TrainingItem]]:
-        known = collection.items([passage.id for passage in passages], self._augment.id)
-        new = [passage for passage in passages if passage.id not in known]
-        if new:
-            made = dict(zip((passage.id for passage in new), self._augment(new), strict=True))
-            collection.put_items(self._augment.id, made)
-            known |= made
+    def _known_items(self, collection: Collection, passage_ids: Sequence[str]) -> dict[str, list[TrainingItem]]:
+        known = collection.items(passage_ids, GIVEN_ITEMS) if self._takes_given else {}
+        if self._augment:
+            others = [passage_id for passage_id in passage_ids if passage_id not in known]
+            known |= collection.items(others, self._augment.id)
         return known
+
+    def _items(self, collection: Collection, passages: Sequence[Passage]) -> dict[str, list[TrainingItem]]:
+        """Returns the items of every passage; those that have to be made are stored."""
+        known = self._known_items(collection, [passage.id for passage in passages])
+        new = [passage for passage in passages if passage.id not in known]
+        if new and self._augment:
+            made = dict(zip((passage.id for passage in new), self._augment(new), strict=True))
+            unreachable = {failed.passage_id for failed in self._augment.report.failed}
+            kept = {key: items for key, items in made.items() if items or key not in unreachable}
+            collection.put_items(self._augment.id, kept)  # what failed is asked for again next time
+            known |= made
+        return {passage.id: known.get(passage.id, []) for passage in passages}
 
 
 def _stand_ins(passage: Passage, count: int) -> list[TrainingItem]:

@@ -31,6 +31,8 @@ from .sequences import TrainingSequence, sequences
 
 MICRO_BATCH_TOKENS = 1024
 """Tail tokens, padding counted, that run through the layers together; bounds the memory of a step."""
+MICRO_BATCH_ROWS = 12
+"""Sequences that are worth a micro-batch of their own rather than being padded to the next length."""
 REST_STEPS = 3
 """Steps for which a learnt item is left out before it is looked at again."""
 
@@ -207,10 +209,14 @@ class _Run:
         )
         groups: list[list[tuple[int, int]]] = []
         for member in members:
-            if groups and len(self._sequence(member).tail) * (len(groups[-1]) + 1) <= MICRO_BATCH_TOKENS:
-                groups[-1].append(member)
-            else:
-                groups.append([member])
+            length = len(self._sequence(member).tail)
+            if groups:
+                fits = length * (len(groups[-1]) + 1) <= MICRO_BATCH_TOKENS
+                pads = length > len(self._sequence(groups[-1][0]).tail) and len(groups[-1]) >= MICRO_BATCH_ROWS
+                if fits and not pads:
+                    groups[-1].append(member)
+                    continue
+            groups.append([member])
         first_layer = self._layout.layers[0]
         return [
             _MicroBatch(tuple(group), Replay(self._base, [self._sequence(member) for member in group], first_layer))
@@ -236,16 +242,18 @@ class _Run:
                 labels[row] += self._sequence((number, example)).label_count
         weights = 1.0 / torch.tensor(labels, dtype=torch.float32, device=device)
         losses = torch.zeros(len(self._active), device=device)
-        parameter = self._rows.detach().requires_grad_(True)
+        gradient = torch.zeros_like(self._rows)
         for batch in self._micro_batches:
             rows = [row for row, member in enumerate(batch.members) if member in chosen]
             if not rows:
                 continue
             owners = torch.tensor([row_of[batch.members[row][0]] for row in rows], device=device)
-            with injected(self._base, self._factors(parameter, owners)):
+            factors = self._factors(owners)
+            with injected(self._base, factors):
                 losses_M, row_of_label = batch.replay.losses(torch.tensor(rows, device=device))
             weighted = losses_M * weights[owners[row_of_label]]
             torch.autograd.backward(weighted.sum())
+            self._accumulate(gradient, factors, owners)
             losses.index_add_(0, owners[row_of_label], weighted.detach())
             worst = torch.zeros(len(rows), device=device)
             worst = worst.scatter_reduce(0, row_of_label, losses_M.detach(), "amax")
@@ -254,17 +262,23 @@ class _Run:
                 self._jobs[number].saw(example, math.exp(-loss))
         for number, loss in zip(self._active, losses.tolist(), strict=True):
             self._jobs[number].losses.append(loss)
-        gradient = parameter.grad
-        assert gradient is not None
         return gradient
 
-    def _factors(self, rows: torch.Tensor, owners: torch.Tensor) -> BatchFactors:
+    def _factors(self, owners: torch.Tensor) -> BatchFactors:
+        """Returns each sequence's factors as leaves: a gradient through the stacked parameter would fill all of it."""
         a: dict[str, torch.Tensor] = {}
         b: dict[str, torch.Tensor] = {}
-        for name, (a_NLrI, b_NLrO) in self._layout.views(rows).items():
-            a[name] = a_NLrI.transpose(0, 1)[:, owners].to(self._base.dtype)
-            b[name] = (b_NLrO.transpose(0, 1)[:, owners] * self._layout.scale).to(self._base.dtype)
+        for name, (a_NLrI, b_NLrO) in self._layout.views(self._rows).items():
+            a[name] = a_NLrI[owners].transpose(0, 1).to(self._base.dtype).requires_grad_(True)
+            b[name] = (b_NLrO[owners] * self._layout.scale).transpose(0, 1).to(self._base.dtype).requires_grad_(True)
         return BatchFactors(self._layout.layers, a, b)
+
+    def _accumulate(self, gradient: torch.Tensor, factors: BatchFactors, owners: torch.Tensor) -> None:
+        """Adds the gradients of the sequences' factors to those of their passages' rows, in place."""
+        for name, (a_NLrI, b_NLrO) in self._layout.views(gradient).items():
+            for into, factor, scale in ((a_NLrI, factors.a[name], 1.0), (b_NLrO, factors.b[name], self._layout.scale)):
+                assert factor.grad is not None
+                into.index_add_(0, owners, factor.grad.transpose(0, 1).to(into.dtype), alpha=scale)
 
     def _leave(self, rows: Sequence[int]) -> torch.Tensor:
         """Takes rows out of the parameter; returns the numbers of those that stay."""
