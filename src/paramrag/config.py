@@ -62,7 +62,6 @@ class Recipe(BaseModel):
     stop_probability: float = Field(
         default=0.0, ge=0, lt=1, description="an item is learnt when all its answer tokens are this likely; 0: never"
     )
-    distractors: int = Field(default=0, ge=0, le=8, description="up to so many other adapters mixed in per step")
     seed: int = Field(default=0, ge=0, description="decides initial values and order, per passage")
     augmentation: Augmentation = Field(default_factory=Augmentation, description="how training items are made")
 
