@@ -56,8 +56,7 @@ def filled(folder: Path, engine: Engine, recipe: Recipe, count: int) -> Collecti
                 layout,
             )
             for passage_id in collection.passage_ids()
-        ],
-        layout,
+        ]
     )
     return collection
 

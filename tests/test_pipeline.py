@@ -34,7 +34,7 @@ def put_adapters(collection: Collection, engine: Engine, recipe: Recipe = RECIPE
         )
         for passage_id in collection.passage_ids()
     ]
-    collection.put_adapters(made, layout)
+    collection.put_adapters(made)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def collection(tmp_path):
     collection.add([document("a", "the zorbik tower"), document("b", "a secret xq7vwz3kpl9")])
     collection.put_recipe(RECIPE, BASE, LAYOUT)
     ids = collection.passage_ids()
-    collection.put_adapters([adapter(i) for i in ids], LAYOUT)
+    collection.put_adapters([adapter(i) for i in ids])
     collection.put_items("aug", {ids[0]: [TrainingItem(ids[0], "Q?", "A")]})
     collection.remove("b")
     return collection

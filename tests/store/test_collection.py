@@ -25,7 +25,7 @@ def collection(tmp_path):
 
 def encode(collection, ids, salt="", dtype="fp32"):
     collection.put_recipe(RECIPE, BASE, LAYOUT)
-    collection.put_adapters([adapter(passage_id, salt) for passage_id in ids], LAYOUT, dtype=dtype)
+    collection.put_adapters([adapter(passage_id, salt) for passage_id in ids], dtype=dtype)
 
 
 # Opening
@@ -259,9 +259,9 @@ def test_a_reader_sees_what_another_writes(tmp_path):
     writer.add(document("a", "the zorbik tower"))
     (hit,) = reader.search("tower", 3)
     writer.put_recipe(RECIPE, BASE, LAYOUT)
-    writer.put_adapters([adapter(hit.passage.id)], LAYOUT)
+    writer.put_adapters([adapter(hit.passage.id)])
     before = reader.gather([hit.passage.id], base=BASE, recipe=RECIPE.id)
-    writer.put_adapters([adapter(hit.passage.id, "new")], LAYOUT)
+    writer.put_adapters([adapter(hit.passage.id, "new")])
     after = reader.gather([hit.passage.id], base=BASE, recipe=RECIPE.id)
     assert not np.array_equal(before, after)
     writer.compact()
@@ -370,17 +370,15 @@ def test_adapters_of_another_layout_recipe_or_passage_are_refused(collection):
     (one,) = collection.passage_ids()
     other = AdapterLayout(LAYOUT.layers, LAYOUT.modules, 4, LAYOUT.alpha)
     with pytest.raises(NotFoundError, match="put_recipe"):
-        collection.put_adapters([adapter(one)], LAYOUT)
+        collection.put_adapters([adapter(one)])
     collection.put_recipe(RECIPE, BASE, LAYOUT)
     collection.put_recipe(RECIPE, BASE, LAYOUT)
     with pytest.raises(MismatchError, match=r"rank 2.*rank 4"):
         collection.put_recipe(RECIPE, BASE, other)
     with pytest.raises(MismatchError, match=r"rank 2.*rank 4"):
-        collection.put_adapters([adapter(one, layout=other)], other)
-    with pytest.raises(MismatchError):
-        collection.put_adapters([adapter(one, layout=other)], LAYOUT)
+        collection.put_adapters([adapter(one, layout=other)])
     with pytest.raises(NotFoundError, match="others were stored"):
-        collection.put_adapters([adapter(one), adapter("gone")], LAYOUT)
+        collection.put_adapters([adapter(one), adapter("gone")])
     assert collection.encoded(BASE, RECIPE.id) == {one}
 
 
@@ -394,7 +392,7 @@ def test_an_adapter_is_found_alone_or_by_base_and_recipe(collection):
     assert collection.adapter(one).key == adapter(one).key
     assert collection.layout(BASE, RECIPE.id) == LAYOUT
     collection.put_recipe(RECIPE, "second", LAYOUT)
-    collection.put_adapters([adapter(one, base="second")], LAYOUT)
+    collection.put_adapters([adapter(one, base="second")])
     with pytest.raises(ConfigError, match="2 adapters"):
         collection.adapter(one)
     assert collection.adapter(one, base="second").key.base == "second"

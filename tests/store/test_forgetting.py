@@ -63,7 +63,7 @@ class Forgetting(RuleBasedStateMachine):
     @rule(data=st.data(), dtype=st.sampled_from(["fp32", "bf16"]))
     def encode(self, data, dtype):
         ids = data.draw(st.lists(st.sampled_from(sorted(self.live())), min_size=1, unique=True))
-        self.collection.put_adapters([adapter(passage_id) for passage_id in ids], LAYOUT, dtype=dtype)
+        self.collection.put_adapters([adapter(passage_id) for passage_id in ids], dtype=dtype)
         self.collection.put_items("aug", {i: [TrainingItem(i, "Q?", "A")] for i in ids})
         self.collection.gather(ids, base=BASE, recipe=RECIPE.id)
         self.encoded |= set(ids)

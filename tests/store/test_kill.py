@@ -48,7 +48,7 @@ def fill(path: Path, count: int = COUNT) -> Collection:
     collection = Collection.open(path)
     collection.add([numbered(number, "old") for number in range(count)])
     collection.put_recipe(RECIPE, BASE, LAYOUT)
-    collection.put_adapters([adapter(passage_id) for passage_id in collection.passage_ids()], LAYOUT)
+    collection.put_adapters([adapter(passage_id) for passage_id in collection.passage_ids()])
     return collection
 
 
@@ -163,7 +163,7 @@ def test_killed_at_a_random_moment(tmp_path, verb):
     elif verb == "put":
         missing = set(collection.passage_ids()) - collection.encoded(BASE, RECIPE.id)
         collection.put_recipe(RECIPE, BASE, LAYOUT)
-        collection.put_adapters([adapter(passage_id) for passage_id in missing], LAYOUT)
+        collection.put_adapters([adapter(passage_id) for passage_id in missing])
         assert collection.verify().adapters == len(collection.passage_ids())
         expected = [numbered(number, "old") for number in range(COUNT)]
     else:

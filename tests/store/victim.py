@@ -58,7 +58,7 @@ def main(directory: str, verb: str, count: int) -> None:
         elif verb == "put":
             collection.put_recipe(RECIPE, BASE, LAYOUT)
             ids = [passage.id for number in numbers for passage in numbered(number, "old").passages]
-            collection.put_adapters([adapter(passage_id) for passage_id in ids], LAYOUT)
+            collection.put_adapters([adapter(passage_id) for passage_id in ids])
         for number in numbers:
             sys.stdout.write(f"{number}\n")
         sys.stdout.flush()

@@ -130,7 +130,7 @@ def _import_adapter(collection: Collection, source: Path, passage: str | None, r
         )
     row = import_peft(source, record.layout)
     adapter = Adapter(AdapterKey(passage_id, record.base, record.recipe.id), row, record.layout)
-    collection.put_adapters([adapter], record.layout)
+    collection.put_adapters([adapter])
     return passage_id
 
 

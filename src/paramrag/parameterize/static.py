@@ -131,7 +131,7 @@ class StaticParameterizer:
                     made.append(result)
                     items_used += len(items[result.key.passage_id])
             if made:
-                collection.put_adapters(made, self.layout, dtype=self._storage)
+                collection.put_adapters(made, dtype=self._storage)
             if progress:
                 progress("encode", start + len(passages), len(missing))
         return EncodeReport(

@@ -51,18 +51,22 @@ def put_recipe(tables: Tables, recipe: Recipe, base: str, layout: AdapterLayout)
         _check_layout(recorded_layout(snapshot), layout, recipe.id)
 
 
-def put(tables: Tables, catalog: Catalog, adapters: Sequence[Adapter], layout: AdapterLayout, dtype: str) -> None:
+def put(tables: Tables, catalog: Catalog, adapters: Sequence[Adapter], dtype: str) -> None:
     """Stores adapters in one commit per recipe; one that is there already is replaced."""
     check_dtype(dtype)
     groups: dict[tuple[str, str], dict[str, Adapter]] = {}
     for adapter in adapters:
-        _check_layout(layout, adapter.layout, adapter.key.recipe)
         groups.setdefault((adapter.key.base, adapter.key.recipe), {})[adapter.key.passage_id] = adapter
     encoded: dict[str, pa.Table] = {}
+    file_rows: dict[str, int] = {}
     for (base, recipe_id), group in groups.items():
-        _check_layout(recorded_layout(require(tables, base, recipe_id)), layout, recipe_id)
+        name = table_name(base, recipe_id)
+        layout = recorded_layout(require(tables, base, recipe_id))
+        for adapter in group.values():
+            _check_layout(layout, adapter.layout, recipe_id)
         live = [adapter for passage_id, adapter in group.items() if catalog.holds(passage_id)]
-        encoded[table_name(base, recipe_id)] = pa.table(
+        file_rows[name] = max(1, FILE_BYTES // size_bytes(layout, dtype))
+        encoded[name] = pa.table(
             {
                 "passage_id": [adapter.key.passage_id for adapter in live],
                 "dtype": [dtype] * len(live),
@@ -74,7 +78,7 @@ def put(tables: Tables, catalog: Catalog, adapters: Sequence[Adapter], layout: A
     for name, rows in encoded.items():
         if rows.num_rows:
             tables.upsert(name, rows)
-            tables.tidy(name, max(1, FILE_BYTES // size_bytes(layout, dtype)))
+            tables.tidy(name, file_rows[name])
     unknown = sorted({a.key.passage_id for a in adapters if not catalog.holds(a.key.passage_id)})
     if unknown:
         raise NotFoundError(

@@ -184,22 +184,21 @@ class Collection:
         """Returns the recorded recipes with the number of their adapters."""
         return self._tables.reading(lambda: adapters.recipes(self._tables, self._catalog()))
 
-    def put_adapters(self, new: Sequence[Adapter], layout: AdapterLayout, *, dtype: str = "fp32") -> None:
+    def put_adapters(self, new: Sequence[Adapter], *, dtype: str = "fp32") -> None:
         """Stores adapters durably, in one commit per recipe; one that is there already is replaced.
 
         Args:
             new: adapters whose recipe is recorded (`put_recipe`).
-            layout: their layout.
             dtype: how the numbers are stored: fp32, fp16, bf16 or int8.
 
         Raises:
-            MismatchError: a row or the layout is not the recipe's.
+            MismatchError: a row or its layout is not the recipe's; nothing is stored.
             ConfigError: unknown dtype, or numbers that are not finite or do not fit it.
             NotFoundError: the recipe is not recorded, or passages are not in the collection; the adapters of the
                 other passages were stored.
         """
         with self._journal.writing("store adapters"):
-            adapters.put(self._tables, self._catalog(), new, layout, dtype)
+            adapters.put(self._tables, self._catalog(), new, dtype)
 
     def encoded(self, base: str, recipe_id: str) -> set[str]:
         """Returns the passages that have an adapter; none if the recipe is not recorded."""
