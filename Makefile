@@ -30,8 +30,9 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+# One thread per test process: two that share two cores would spend their time waiting for each other.
 unit: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 format: install
 	$(BIN)/ruff check --fix src tests benchmarks
