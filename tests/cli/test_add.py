@@ -18,7 +18,7 @@ def test_adding_says_what_came_and_what_to_do_next(run: Run, files: Path, tmp_pa
 def test_adding_again_changes_nothing(run: Run, files: Path, tmp_path: Path) -> None:
     run("add", tmp_path / "c", files / "docs")
     again = run("add", tmp_path / "c", files / "docs", "--json")
-    assert again.json == {"added": 0, "replaced": 0, "unchanged": 3, "passages": 0, "skipped": []}
+    assert again.json == {"added": 0, "replaced": 0, "unchanged": 3, "removed": 0, "passages": 0, "skipped": []}
 
 
 def test_a_changed_file_replaces_its_passages(run: Run, tmp_path: Path) -> None:
@@ -27,6 +27,24 @@ def test_a_changed_file_replaces_its_passages(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("The gate of Lome is red.")
     assert run("add", tmp_path / "c", tmp_path / "a.txt", "--json").json["replaced"] == 1
     assert "red" in run("collection", "show", tmp_path / "c", tmp_path / "a.txt").out
+
+
+def test_a_record_that_left_its_file_is_removed_and_a_corpus_file_is_one_name_for_its_records(
+    run: Run, tmp_path: Path
+) -> None:
+    corpus, directory = tmp_path / "facts.jsonl", tmp_path / "c"
+    lines = [f'{{"id": "{name}", "text": "The gate of {name} is blue."}}\n' for name in ("Lome", "Orrin", "Brask")]
+    corpus.write_text("".join(lines))
+    run("add", directory, corpus)
+    corpus.write_text("".join(lines[:2]))
+    assert run("add", directory, corpus).out.startswith("documents: 2 unchanged, 1 removed; 0 new passages")
+    assert len(run("collection", "show", directory, corpus, "--json").json["passages"]) == 2
+    corpus.write_text("")
+    kept = run("add", directory, corpus)
+    assert kept.code == 2
+    assert "facts.jsonl: empty file" in kept.err
+    assert "facts.jsonl: what it gave before is kept (2 documents)" in kept.err
+    assert run("collection", "rm", directory, corpus, "--json").json["documents"] == 2
 
 
 def test_words_decide_how_long_passages_are(run: Run, tmp_path: Path) -> None:

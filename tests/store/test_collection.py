@@ -209,25 +209,6 @@ def test_what_cannot_be_added_is_named(collection):
         collection.add([3])
 
 
-def test_files_and_folders_are_read_cut_and_replaced(collection, tmp_path):
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    (folder / "tower.txt").write_text(
-        " ".join(f"Sentence {i} is about the Zorbik Tower by the lake." for i in range(20))
-    )
-    (folder / "lake.md").write_text("# The lake\n\nBoats cross it in summer.\n")
-    (folder / "picture.txt").write_bytes(bytes(range(256)) * 4)
-    report = collection.add(folder, words=50)
-    assert (report.added, report.unchanged, len(report.skipped)) == (2, 0, 1)
-    assert report.passages == len(collection.passages()) > 2
-    assert "Boats" in collection.search("boat", 1)[0].passage.text
-    assert collection.add([str(folder)], words=50).unchanged == 2
-    (folder / "lake.md").write_text("# The lake\n\nIt is frozen in winter.\n")
-    assert collection.add(folder, words=50).replaced == 1
-    assert collection.search("boats", 3) == []
-    assert len(collection.add(tmp_path / "absent").skipped) == 1
-
-
 def test_many_documents_take_few_commits(collection):
     collection.add(document(f"d{i:04}", f"text number {i}") for i in range(3000))
     assert len(collection.documents()) == 3000

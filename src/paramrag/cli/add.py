@@ -39,12 +39,18 @@ def run(
                 "added": report.added,
                 "replaced": report.replaced,
                 "unchanged": report.unchanged,
+                "removed": report.removed,
                 "passages": report.passages,
                 "skipped": [{"path": entry.path, "reason": entry.reason} for entry in report.skipped],
             }
         )
     else:
-        done = [("added", report.added), ("replaced", report.replaced), ("unchanged", report.unchanged)]
+        done = [
+            ("added", report.added),
+            ("replaced", report.replaced),
+            ("unchanged", report.unchanged),
+            ("removed", report.removed),
+        ]
         verbs = ", ".join(f"{number:,} {verb}" for verb, number in done if number) or "none added"
         typer.echo(f"documents: {verbs}; {count(report.passages, 'new passage')} in {directory}")
         if report.added or report.replaced:

@@ -40,7 +40,7 @@ def ls(directory: Directory, json: Json = False) -> None:
 @app.command("show")
 def show(
     directory: Directory,
-    what: Annotated[str | None, typer.Argument(metavar="[ID]", help="A document or passage to read.")] = None,
+    what: Annotated[str | None, typer.Argument(metavar="[ID]", help="A document, file or passage to read.")] = None,
     json: Json = False,
 ) -> None:
     """Show how much there is; or one document or passage with its adapters."""
@@ -52,14 +52,20 @@ def show(
     if what in collection.passage_ids():
         passage_ids: tuple[str, ...] = (what,)
     else:
-        passage_ids = known[_document_id(what, known)].passage_ids
+        documents = [known[found] for found in _document_ids(what, known)]
+        passage_ids = tuple(dict.fromkeys(key for document in documents for key in document.passage_ids))
     _show_passages(collection, passage_ids, json)
 
 
 @app.command("rm")
 def rm(
     directory: Directory,
-    documents: Annotated[list[str], typer.Argument(metavar="DOCUMENT...", help="Id, path or title of a document.")],
+    documents: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DOCUMENT...", help="Id, path or title. The path of a corpus file means all its records."
+        ),
+    ],
     json: Json = False,
 ) -> None:
     """Forget documents, with their passages, training items and adapters.
@@ -69,7 +75,7 @@ def rm(
     collection = open_collection(directory)
     known = {document.id: document for document in collection.documents()}
     with resumable(), bars(quiet=json) as progress:
-        report = collection.remove([_document_id(name, known) for name in documents], progress)
+        report = collection.remove([found for name in documents for found in _document_ids(name, known)], progress)
     if json:
         emit(asdict(report))
     else:
@@ -175,8 +181,8 @@ def _near(document_id: str) -> str:
     return document_id.removeprefix(here)
 
 
-def _document_id(name: str, known: dict[str, DocumentRecord]) -> str:
-    """Returns the id that a user means by an id, a path or a title.
+def _document_ids(name: str, known: dict[str, DocumentRecord]) -> list[str]:
+    """Returns the documents that a user means by an id, a path or a title: one, or the records of a corpus file.
 
     Raises:
         NotFoundError: none, or several documents of that title.
@@ -184,10 +190,13 @@ def _document_id(name: str, known: dict[str, DocumentRecord]) -> str:
     path = Path(name).expanduser().resolve().as_posix()
     for candidate in (name, path):
         if candidate in known:
-            return candidate
+            return [candidate]
+    records = [found for found in known if found.startswith(f"{path}#")]
+    if records:
+        return records
     titled = [document.id for document in known.values() if document.title == name]
     if len(titled) == 1:
-        return titled[0]
+        return titled
     if titled:
         raise NotFoundError(f"{len(titled)} documents have the title {name!r}: name one by its id, {', '.join(titled)}")
     if len(known) > 20:

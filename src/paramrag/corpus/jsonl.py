@@ -40,19 +40,21 @@ def read_records(
     """
     form: Format | None = None
     contents: dict[str, str] = {}
-    empty = True
+    empty, sound = True, True
     for place, value, done in _values(path, max_bytes):
         advance(done)
         empty = False
         if not isinstance(value, dict):
             wrong = value if isinstance(value, CorpusError) else f"a JSON {type(value).__name__}; expected an object"
             skip(f"{place}: {wrong}")
+            sound = False
             continue
         form = form or detect(value)
         try:
             found = list(form.records(value))
         except CorpusError as error:
             skip(f"{place}: {error} ({form.name} format)")
+            sound = False
             continue
         for record in found:
             name = record.id or place.replace(" ", "-")
@@ -64,6 +66,8 @@ def read_records(
                 skip(f"{place}: id {name!r} was used before for another text; the first one stays")
     if empty:
         raise CorpusError("no text in it, only white space")
+    if sound and not contents:
+        raise CorpusError("no documents in it: the 'passages' of every record are empty")
 
 
 def _values(path: Path, max_bytes: int) -> Iterator[Value]:

@@ -59,13 +59,29 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class FileRead:
+    """A file that was found, and whether its documents are all there is of it."""
+
+    id: str
+    """Id of its document, or what stands before `#` in the ids of its records."""
+    path: str
+    """The file, as reached from what the user named."""
+    records: bool
+    """Whether it is a corpus file: one document per record."""
+    whole: bool
+    """Whether all of it was read: nothing of it stands in `skipped`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """A reading under way: iterate `documents` once, then look at `skipped`."""
+    """A reading under way: iterate `documents` once, then look at `skipped` and `files`."""
 
     documents: Iterator[Document]
     """The documents, in order; each is read when it is asked for."""
     skipped: list[Skipped] = field(default_factory=list)
     """What was not read; complete once `documents` is exhausted."""
+    files: list[FileRead] = field(default_factory=list)
+    """The files that were found; complete once `documents` is exhausted."""
 
 
 def read(
@@ -89,12 +105,18 @@ def read(
     if words < 1 or max_bytes < 1:
         raise ConfigError(f"words is {words} and max_bytes {max_bytes}; expected both to be at least 1")
     skipped: list[Skipped] = []
+    files: list[FileRead] = []
     named = [paths] if isinstance(paths, str | Path) else paths  # a lone path is a path, not its letters
-    return Reading(_documents(named, words, max_bytes, progress, skipped), skipped)
+    return Reading(_documents(named, words, max_bytes, progress, skipped, files), skipped, files)
 
 
 def _documents(
-    paths: Iterable[str | Path], words: int, max_bytes: int, progress: Progress | None, skipped: list[Skipped]
+    paths: Iterable[str | Path],
+    words: int,
+    max_bytes: int,
+    progress: Progress | None,
+    skipped: list[Skipped],
+    files: list[FileRead],
 ) -> Iterator[Document]:
     def skip(path: str | Path, why: str) -> None:
         skipped.append(Skipped(shown(path), why))
@@ -111,10 +133,11 @@ def _documents(
             progress("reading", reported, total)
 
     for source in sources:
+        records, before = source.path.suffix.lower() in _RECORDS, len(skipped)
         try:
             if source.size_bytes == 0:
                 raise CorpusError("empty file")
-            if source.path.suffix.lower() in _RECORDS:
+            if records:
                 yield from _records(source, words, max_bytes, skip, advance)
             else:
                 yield _document(source, words, max_bytes, skip)
@@ -122,6 +145,7 @@ def _documents(
             skip(source.path, str(error))
         except OSError as error:
             skip(source.path, reason(error))
+        files.append(FileRead(source.id, shown(source.path), records, whole=len(skipped) == before))
         done += source.size_bytes
         advance(0)
     if progress and reported < total:

@@ -7,6 +7,8 @@ on the documents that are there, not on the order in which they came or on other
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_left
 from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
@@ -52,6 +54,11 @@ class Catalog:
 
     def __contains__(self, document_id: str) -> bool:
         return document_id in self._row_of
+
+    def beginning(self, prefix: str) -> list[str]:
+        """Returns the documents whose id begins with the prefix, by id."""
+        first = bisect_left(self._ids, prefix)
+        return list(itertools.takewhile(lambda found: found.startswith(prefix), self._ids[first:]))
 
     def fingerprint(self, document_id: str) -> str | None:
         """Returns the fingerprint of a document, or None where there is no such document."""

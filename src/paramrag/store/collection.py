@@ -83,6 +83,9 @@ class Collection:
     ) -> AddReport:
         """Adds files, folders, passages or documents. What is there unchanged is left alone; what changed is replaced.
 
+        A record that has gone from a corpus file is removed when the file is added again, unless some of the file
+        could not be read: then all it had stays, and the report says so.
+
         Args:
             source: one or several of them. A `Passage` becomes a document of its own, whose id is the passage's.
             words: words per passage, for what has to be cut.
@@ -94,7 +97,7 @@ class Collection:
         """
         sources = documents.read_sources(source, words=words, progress=progress)
         report = documents.add(self._tables, self._journal, self._catalog, sources, progress)
-        if report.replaced:
+        if report.replaced or report.removed:
             adapters.drop_forgotten(self._tables, self._cache)
         return report
 

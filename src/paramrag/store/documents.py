@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -27,6 +30,9 @@ from .tables import (
     column,
 )
 
+if TYPE_CHECKING:
+    from ..corpus import FileRead, Skipped
+
 BATCH_DOCUMENTS = 1024
 BATCH_CHARACTERS = 8 << 20
 _DELETE_KEYS = 10_000
@@ -37,10 +43,11 @@ Source = str | Path | Passage | Document
 
 @dataclass
 class _Sources:
-    """The documents to add, and what could not be read once they are all taken."""
+    """The documents to add; once they are all taken, also what could not be read, and the files that were."""
 
     documents: Iterator[Document]
-    skipped: list[Any] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    files: list[FileRead] = field(default_factory=list)
 
 
 def read_sources(source: Source | Iterable[Source], *, words: int, progress: Progress | None) -> _Sources:
@@ -57,19 +64,12 @@ def read_sources(source: Source | Iterable[Source], *, words: int, progress: Pro
             paths.append(entry)
         else:
             raise ConfigError(f"cannot add a {type(entry).__name__}; expected a path, a Passage or a Document")
-    sources = _Sources(iter(ready))
-    if paths:
-        from ..corpus import read
+    if not paths:
+        return _Sources(iter(ready))
+    from ..corpus import read
 
-        reading = read(paths, words=words, progress=progress)
-
-        def documents() -> Iterator[Document]:
-            yield from ready
-            yield from reading.documents
-            sources.skipped.extend(reading.skipped)
-
-        sources.documents = documents()
-    return sources
+    reading = read(paths, words=words, progress=progress)
+    return _Sources(itertools.chain(ready, reading.documents), reading.skipped, reading.files)
 
 
 def add(
@@ -81,8 +81,10 @@ def add(
 ) -> AddReport:
     """Adds documents in batches, each of them durable when the next begins."""
     added = replaced = unchanged = passages = done = 0
+    seen: set[str] = set()
     for batch in _batches(sources.documents):
         done += len(batch)
+        seen.update(document.id for document in batch)
         with journal.writing("add"):
             before = catalog()
             new = [document for document in batch if document.fingerprint != before.fingerprint(document.id)]
@@ -93,7 +95,8 @@ def add(
         passages += sum(len(document.passages) for document in new)
         if progress:
             progress("add", done, None)
-    if added or replaced:
+    removed = _remove_gone(tables, journal, catalog, sources, seen)
+    if added or replaced or removed:
         if progress:
             progress("index", 0, 1)
         with journal.writing("index"):
@@ -101,7 +104,7 @@ def add(
             tables.tidy(DOCUMENTS, FRAGMENT_ROWS)
         if progress:
             progress("index", 1, 1)
-    return AddReport(added, replaced, unchanged, passages, tuple(sources.skipped))
+    return AddReport(added, replaced, unchanged, passages, removed, tuple(sources.skipped))
 
 
 def remove(
@@ -122,8 +125,7 @@ def remove(
                 + "; nothing was removed; `documents()` lists those it holds"
             )
         with journal.marked("remove"):
-            documents = _delete(tables, DOCUMENTS, dict.fromkeys(document_ids))
-            counts = _forget(tables, catalog(), before.held_by(document_ids))
+            documents, counts = _drop(tables, catalog, dict.fromkeys(document_ids))
             refresh(tables)
     return RemoveReport(documents, counts[PASSAGES], counts[ITEMS], counts[ADAPTERS])
 
@@ -138,6 +140,46 @@ def orphans(tables: Tables, catalog: Catalog) -> int:
     return sum(
         not catalog.holds(key) for name in tables.names(PASSAGES, *ATTACHED) for key in tables.require(name).offsets
     )
+
+
+def _remove_gone(
+    tables: Tables, journal: Journal, catalog: Callable[[], Catalog], sources: _Sources, seen: set[str]
+) -> int:
+    """Removes the records that have gone from files that were read whole, and returns how many there were.
+
+    What the collection has of a file that was not read whole stays; a note among the skipped says so.
+    """
+    from ..corpus import Skipped
+
+    def missed(file: FileRead, held: Catalog) -> list[str]:
+        if file.records:
+            own = [found for found in held.beginning(f"{file.id}#") if not _is_file(found, file.id)]
+        else:
+            own = [file.id] if file.id in held else []
+        return [document_id for document_id in own if document_id not in seen]
+
+    if not any(missed(file, held) for held in [catalog()] for file in sources.files):
+        return 0
+    with journal.writing("add"):
+        held = catalog()
+        gone = [document_id for file in sources.files if file.whole for document_id in missed(file, held)]
+        if gone:
+            with journal.marked("add"):
+                _drop(tables, catalog, gone)
+    for file in sources.files:
+        kept = [] if file.whole else missed(file, held)
+        if kept:
+            what = "1 document" if len(kept) == 1 else f"{len(kept):,} documents"
+            sources.skipped.append(
+                Skipped(file.path, f"what it gave before is kept ({what}); mend it and add it again, or remove that")
+            )
+    return len(gone)
+
+
+def _is_file(document_id: str, corpus_id: str) -> bool:
+    """Returns whether a document that looks like a record of a corpus file is of another file, with `#` in its path."""
+    ends = [at.start() for at in re.finditer("#", document_id) if at.start() > len(corpus_id)]
+    return any(os.path.exists(document_id[:end]) for end in (*ends, len(document_id)))
 
 
 def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
@@ -174,6 +216,13 @@ def _write(tables: Tables, journal: Journal, catalog: Callable[[], Catalog], doc
         tables.upsert(DOCUMENTS, document_rows)
         if replaced:
             _forget(tables, catalog(), replaced)
+
+
+def _drop(tables: Tables, catalog: Callable[[], Catalog], document_ids: Iterable[str]) -> tuple[int, dict[str, int]]:
+    """Deletes documents, then what only they held; returns how many documents, and rows per kind."""
+    ids = list(document_ids)
+    held = catalog().held_by(ids)
+    return _delete(tables, DOCUMENTS, ids), _forget(tables, catalog(), held)
 
 
 def _document_rows(documents: list[Document]) -> pa.Table:

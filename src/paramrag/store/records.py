@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..config import Recipe
 from .layout import AdapterLayout
+
+if TYPE_CHECKING:
+    from ..corpus import Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class RecipeRecord:
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What `Collection.add` did; all but `passages` count documents."""
+    """What `Collection.add` did; all but `passages` and `skipped` count documents."""
 
     added: int = 0
     """New documents."""
@@ -50,8 +53,10 @@ class AddReport:
     """Documents that were there already."""
     passages: int = 0
     """Passages in the added and replaced documents."""
-    skipped: tuple[Any, ...] = ()
-    """Sources that could not be read: `corpus.Skipped(path, reason)`."""
+    removed: int = 0
+    """Records that their corpus file, read to its end, no longer holds."""
+    skipped: tuple[Skipped, ...] = ()
+    """What could not be read, and what the collection keeps of it from before."""
 
 
 @dataclass(frozen=True, slots=True)
