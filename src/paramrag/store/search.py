@@ -120,24 +120,30 @@ def search(tables: Tables, current: Callable[[], Catalog], query: str, k: int) -
     while True:
         found = _matches(snapshot, query, limit)
         catalog = current()  # after the matches: what was removed meanwhile is dropped
-        live = [row for row in found if catalog.holds(row[1])]
+        live = [match for match in found if catalog.holds(match[1])]
         if len(found) < limit or (len(live) > k and live[-1][0] > live[k - 1][0]):
             break
         limit *= 2
+    if not live:
+        return []
+    texts = snapshot.take([passage_id for _, passage_id in live[:k]], ["title", "body"])
     return [
         Hit(passage_of(title, body, start, end), document_id, -negative)
-        for negative, passage_id, title, body in live[:k]
+        for (negative, passage_id), title, body in zip(
+            live, column(texts, "title"), column(texts, "body"), strict=False
+        )
         for document_id, start, end in [catalog.place(passage_id)]
     ]
 
 
-def _matches(snapshot: Snapshot, query: str, limit: int) -> list[tuple[float, str, str, str]]:
+def _matches(snapshot: Snapshot, query: str, limit: int) -> list[tuple[float, str]]:
+    """Returns (negative score, passage id), best first. The ids are in memory: only the best k texts are read."""
     scanner = snapshot.dataset.scanner(
-        columns=["id", "title", "body", "_score"],
+        columns=["_rowid", "_score"],
         full_text_query=MatchQuery(query, "body"),
         limit=limit,
         disable_scoring_autoprojection=True,
     )
     table: pa.Table = scanner.to_table()
-    negative = [-float(score) for score in column(table, "_score")]
-    return sorted(zip(negative, column(table, "id"), column(table, "title"), column(table, "body"), strict=True))
+    ids = map(snapshot.keys_at.__getitem__, column(table, "_rowid"))
+    return sorted(zip((-score for score in column(table, "_score")), ids, strict=True))

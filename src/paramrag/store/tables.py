@@ -97,6 +97,11 @@ class Snapshot:
         """uint64 [rows]: where each row lies. An address is never used for another row, in no later version."""
         return np.asarray(self._keys["_rowaddr"].to_numpy())
 
+    @cached_property
+    def keys_at(self) -> dict[int, str]:
+        """Address of a row -> its key."""
+        return dict(zip(self.addresses.tolist(), column(self._keys, self.key), strict=True))
+
     def count(self) -> int:
         """Returns how many rows there are."""
         return int(self.dataset.count_rows())
