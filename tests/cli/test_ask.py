@@ -111,6 +111,7 @@ def test_bad_input_is_refused(run: Run, added: Path, encoded: Path, tiny_model_f
         ((encoded, QUESTION, *model, "--recipe", "smal"), "unknown recipe 'smal'"),
         ((encoded, QUESTION, *model, "--top-p", "2"), "--top-p"),
         ((encoded, QUESTION, *model, "--stream", "--json"), "--stream"),
+        ((encoded, QUESTION, *model, "--compare", "--text-k", 1), "leave out --text-k"),
     ):
         ran = run("ask", *arguments)
         assert ran.code == 2, (arguments, ran)

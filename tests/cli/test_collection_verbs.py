@@ -6,6 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import lance
+import pytest
+
 from .conftest import Run
 
 Copy = Callable[[Path], Path]
@@ -45,6 +48,36 @@ def test_show_reads_a_document_and_a_passage(run: Run, encoded: Path, files: Pat
     assert passages[0]["recipes"] == [recipe]
     assert run("collection", "show", encoded, passages[0]["passage_id"], "--json").json["passages"] == passages
     assert "Teska Varn" in run("collection", "show", encoded, "mill").out
+
+
+@pytest.mark.parametrize("key", ["dropout", None])
+def test_adapters_of_a_version_with_other_settings_are_told_and_passed_over(
+    run: Run, encoded: Path, files: Path, tiny_model_folder: Path, copy: Copy, key: str | None
+) -> None:
+    directory = copy(encoded)
+    (table,) = directory.glob("adapters_*.lance")
+    foreign = lance.dataset(table)
+    metadata = {name.decode(): value.decode() for name, value in foreign.schema.metadata.items()}
+    recipe = json.loads(metadata["recipe"])
+    if key:
+        recipe[key] = 0.1  # a setting that this version does not know
+    else:
+        del recipe["seed"]  # a setting that another version did not know: its id cannot be that of this version
+        metadata["recipe_id"] = "000000000000"
+    foreign.update_schema_metadata(metadata | {"recipe": json.dumps(recipe)}, replace=True)
+    shown = run("collection", "show", directory, "--json")
+    assert shown.code == 0
+    assert (shown.json["adapters"], shown.json["recipes"]) == (3, [])
+    assert f"note: adapters under {metadata['recipe_id']} @ " in shown.err
+    assert run("collection", "show", directory, "mill").code == 0
+    assert run("collection", "verify", directory).code == 0
+    options = ("--model", tiny_model_folder, "--max-new-tokens", 2)
+    asked = run("ask", directory, "Who?", *options, "--mode", "t-rag")
+    assert asked.code == 0
+    assert "another version of ParamRAG" in asked.err
+    refused = run("export", directory, "--passage", "abc", "--to", directory.parent / "out")
+    assert refused.code == 2
+    assert "another version of ParamRAG" in refused.err
 
 
 def test_show_of_something_unknown_names_what_is_there(run: Run, added: Path) -> None:

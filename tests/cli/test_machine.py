@@ -39,3 +39,10 @@ def test_doctor_reports_a_model_that_does_not_load(run: Run, tmp_path: Path) -> 
     ran = run("doctor", "--model", tmp_path)
     assert ran.code == 1
     assert "FAILS" in ran.out
+
+
+def test_doctor_refuses_a_device_that_is_not_there(run: Run) -> None:
+    for device in ("cuda:77", "abacus"):
+        ran = run("doctor", "--device", device)
+        assert ran.code == 2
+        assert f"device '{device}' cannot be used" in ran.err

@@ -53,6 +53,10 @@ def run(
         raise typer.BadParameter(
             "an answer that grows is text alone; leave out --json or --compare", param_hint="--stream"
         )
+    if compare and not (text_k is None and adapter_k is None):
+        raise typer.BadParameter(
+            "it shows the modes as they are; leave out --text-k and --adapter-k", param_hint="--compare"
+        )
     from ..pipeline import MODES, Pipeline
 
     collection = open_collection(directory)
@@ -90,13 +94,15 @@ def run(
 
 def _stream(pipeline: Pipeline, question: str) -> None:
     started = time.perf_counter()
-    first_ms = 0.0
-    for piece in pipeline.stream(question):
-        first_ms = first_ms or (time.perf_counter() - started) * 1000
+    first_ms: float | None = None
+    for piece in filter(None, pipeline.stream(question)):
+        if first_ms is None:
+            first_ms = (time.perf_counter() - started) * 1000
         typer.echo(piece, nl=False)
     typer.echo()
     total_ms = (time.perf_counter() - started) * 1000
-    typer.echo(f"{pipeline.mode.name}: first words after {first_ms:,.0f} ms, all after {total_ms:,.0f} ms", err=True)
+    begun = "the model said nothing" if first_ms is None else f"first words after {first_ms:,.0f} ms"
+    typer.echo(f"{pipeline.mode.name}: {begun}, all after {total_ms:,.0f} ms", err=True)
 
 
 def _compare(pipelines: dict[str, Pipeline], question: str, json: bool) -> None:

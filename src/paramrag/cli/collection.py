@@ -13,7 +13,7 @@ from .console import console, count, emit, facts, size, table
 from .options import Directory, Json
 from .outcome import PARTLY, resumable
 from .progress import bars
-from .session import open_collection
+from .session import open_collection, warn_of_foreign_recipes
 
 if TYPE_CHECKING:
     from ..store import Collection, DocumentRecord
@@ -122,6 +122,7 @@ def compact(directory: Directory, json: Json = False) -> None:
 
 def _show_all(collection: Collection, json: bool) -> None:
     stats, recipes = collection.stats(), collection.recipes()
+    warn_of_foreign_recipes(collection)
     held = [
         {"name": r.recipe.name, "id": r.recipe.id, "base": r.base, "adapters": r.adapters, "numbers": r.layout.size}
         for r in recipes
@@ -152,7 +153,7 @@ def _show_all(collection: Collection, json: bool) -> None:
 
 def _show_passages(collection: Collection, passage_ids: tuple[str, ...], json: bool) -> None:
     recipes = collection.recipes()
-    encoded = {record.recipe.id: collection.encoded(record.base, record.recipe.id) for record in recipes}
+    encoded = [(record.recipe.id, collection.encoded(record.base, record.recipe.id)) for record in recipes]
     documents = collection.document_of(passage_ids)
     found: list[dict[str, Any]] = [
         {
@@ -160,7 +161,7 @@ def _show_passages(collection: Collection, passage_ids: tuple[str, ...], json: b
             "document_id": documents[passage.id],
             "title": passage.title,
             "text": passage.text,
-            "recipes": [record.recipe.id for record in recipes if passage.id in encoded[record.recipe.id]],
+            "recipes": [recipe_id for recipe_id, having in encoded if passage.id in having],
         }
         for passage in collection.passages(passage_ids)
     ]

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from ..errors import ConfigError
 from . import options
 from .console import console, emit, facts, size
 from .outcome import PARTLY
@@ -73,8 +74,11 @@ def _gflops(device: str) -> float:
     """Measures float32 matrix products for a second: 10^9 operations per second."""
     import torch
 
-    place = torch.device(device)
-    a, b = (torch.randn(_MATMUL_WIDTH, _MATMUL_WIDTH, device=place) for _ in range(2))
+    try:
+        a, b = (torch.randn(_MATMUL_WIDTH, _MATMUL_WIDTH, device=device) for _ in range(2))
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {device!r} cannot be used: {reason}; expected one such as cpu or cuda:0") from error
     float((a @ b).sum())  # the first product pays for the set-up
     products, started = 0, time.perf_counter()
     while (seconds := time.perf_counter() - started) < _MATMUL_SECONDS:

@@ -13,7 +13,7 @@ from ..errors import CollectionError, ConfigError, MismatchError
 from . import options
 from .console import count, emit, size
 from .outcome import complain
-from .session import open_collection
+from .session import open_collection, warn_of_foreign_recipes
 
 if TYPE_CHECKING:
     from ..store import Collection, RecipeRecord
@@ -154,6 +154,7 @@ def _record(collection: Collection, recipe: str | None) -> RecipeRecord:
     Raises:
         ConfigError: none, or several fit.
     """
+    warn_of_foreign_recipes(collection)
     records = collection.recipes()
     fitting = [r for r in records if recipe is None or r.recipe.name == recipe or r.recipe.id.startswith(recipe)]
     if len(fitting) == 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..types import Progress
+from .outcome import complain
 
 if TYPE_CHECKING:
     from ..config import Recipe
@@ -29,6 +30,16 @@ def load_engine(model: str, device: str = "cpu", dtype: str | None = None, progr
     return Engine(load_base(model, device=device, dtype=dtype, progress=progress))
 
 
+def warn_of_foreign_recipes(collection: Collection) -> None:
+    """Says on stderr which adapters of the collection this version cannot use."""
+    for name, reason in collection.foreign_recipes().items():
+        complain(
+            f"adapters under {name} were made by another version of ParamRAG and are not used ({reason}); "
+            "`paramrag encode` makes new ones",
+            label="note",
+        )
+
+
 def choose_recipe(collection: Collection, engine: Engine, given: str | None) -> Recipe:
     """Returns the recipe the user means.
 
@@ -41,6 +52,7 @@ def choose_recipe(collection: Collection, engine: Engine, given: str | None) -> 
     """
     from ..config import load_recipe
 
+    warn_of_foreign_recipes(collection)
     held = {
         record.recipe.id: record.recipe
         for record in collection.recipes()

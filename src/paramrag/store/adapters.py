@@ -111,14 +111,43 @@ def recorded_layout(snapshot: Snapshot) -> AdapterLayout:
 
 
 def recipes(tables: Tables, catalog: Catalog) -> list[RecipeRecord]:
-    """Returns the recorded recipes with their adapters counted, by base and id."""
+    """Returns the recorded recipes with their adapters counted, by base and id; not the foreign ones."""
     found = []
     for name in tables.names(ADAPTERS):
         snapshot = tables.require(name)
-        recipe = parse_recipe(json.loads(snapshot.metadata["recipe"]), source=f"recipe in table {name}")
+        try:
+            recipe = _recorded_recipe(snapshot)
+        except ConfigError:  # `foreign_recipes` tells
+            continue
         count = sum(map(catalog.holds, snapshot.offsets))
         found.append(RecipeRecord(recipe, snapshot.metadata["base"], recorded_layout(snapshot), count))
     return sorted(found, key=lambda record: (record.base, record.recipe.id))
+
+
+def foreign_recipes(tables: Tables) -> dict[str, str]:
+    """Returns `recipe id @ base` -> why, for recipes whose settings are not those of this version."""
+    reasons = {}
+    for snapshot in map(tables.require, tables.names(ADAPTERS)):
+        try:
+            _recorded_recipe(snapshot)
+        except ConfigError as error:
+            reasons["{recipe_id} @ {base}".format(**snapshot.metadata)] = str(error)
+    return reasons
+
+
+def _recorded_recipe(snapshot: Snapshot) -> Recipe:
+    """Returns the recipe with which a table was created.
+
+    Raises:
+        ConfigError: it was written by a version with other settings, so that it means something else here.
+    """
+    recorded_id = snapshot.metadata["recipe_id"]
+    recipe = parse_recipe(json.loads(snapshot.metadata["recipe"]), source=f"recipe {recorded_id}")
+    if recipe.id != recorded_id:
+        raise ConfigError(
+            f"recipe {recorded_id}: has other settings in this version, where its id would be {recipe.id}"
+        )
+    return recipe
 
 
 def gather(

@@ -184,8 +184,15 @@ class Collection:
             adapters.put_recipe(self._tables, recipe, base, layout)
 
     def recipes(self) -> list[RecipeRecord]:
-        """Returns the recorded recipes with the number of their adapters."""
+        """Returns the recorded recipes with the number of their adapters, without those of `foreign_recipes`."""
         return self._tables.reading(lambda: adapters.recipes(self._tables, self._catalog()))
+
+    def foreign_recipes(self) -> dict[str, str]:
+        """Returns `recipe id @ base fingerprint` -> why, for recipes of a version of ParamRAG with other settings.
+
+        Their adapters are kept, and `gather` and `adapter` read them by base and id; nothing new is made under them.
+        """
+        return self._tables.reading(lambda: adapters.foreign_recipes(self._tables))
 
     def put_adapters(self, new: Sequence[Adapter], *, dtype: str = "fp32") -> None:
         """Stores adapters durably, in one commit per recipe; one that is there already is replaced.
