@@ -44,6 +44,12 @@ def test_eval_without_adapters_counts_failures(run: Run, added: Path, files: Pat
     assert ran.json["modes"]["p-rag"]["failed"] == 2
 
 
+def test_eval_in_no_mode_is_refused(run: Run, added: Path, files: Path) -> None:
+    ran = run("eval", added, "--data", files / "questions.jsonl", "--modes", " , ")
+    assert ran.code == 2
+    assert "names no mode" in ran.err
+
+
 def test_eval_encodes_what_it_retrieves(
     run: Run, added: Path, files: Path, copy: Copy, tiny_model_folder: Path
 ) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from paramrag.demo.loader import demo_items, demo_questions
 from paramrag.demo.run import DemoReport, as_question, run_demo, sample_questions
+from paramrag.errors import ConfigError
 from paramrag.pipeline import MODES
 from paramrag.store import Collection
+from paramrag.types import Passage
 
 RECIPE = "rank: 1\nepochs: 1\nlayers: last\naugmentation:\n  questions: 2\n"
 LIMIT = 9
@@ -123,3 +125,11 @@ def test_a_sample_is_the_same_each_time_and_grows_by_adding() -> None:
 def test_a_two_hop_question_has_two_gold_passages() -> None:
     question = next(question for question in demo_questions() if question.kind == "two-hop")
     assert len(as_question(question).gold_ids) == 2
+
+
+def test_a_collection_of_other_documents_is_left_alone(tmp_path: Path, tiny_model_folder: Path) -> None:
+    collection = Collection.open(tmp_path)
+    collection.add(Passage("Paris is the capital of France.", "Paris"))
+    with pytest.raises(ConfigError, match="collection of other documents"):
+        run_demo(tmp_path, model=str(tiny_model_folder))
+    assert len(collection.passage_ids()) == 1

@@ -89,3 +89,15 @@ def test_what_was_there_of_a_file_that_cannot_be_read_any_more_stays_and_is_told
             ("notes.txt", True),
         ]
         assert names(collection) == ["a", "b", str(plain.resolve())]
+
+
+def test_a_collection_among_its_documents_is_not_read_as_one_of_them(folder):
+    (folder / "tower.txt").write_text("The tower is tall.")
+    (folder / "collection.json").write_text('{"text": "A record of the user\'s own."}')
+    collection = Collection.open(folder / "mine")
+    for _ in range(2):
+        report = collection.add(folder)
+        assert report.skipped == ()
+    assert report.unchanged == 2
+    (entry,) = collection.add(folder / "mine").skipped
+    assert "a collection of ParamRAG" in entry.reason

@@ -50,11 +50,13 @@ def run(
 
     Every mean comes with its 95 % interval. A question that fails is counted, and scores as an empty answer.
     """
+    names = list(dict.fromkeys(name.strip() for name in modes.split(",") if name.strip()))
+    if not names:
+        raise typer.BadParameter("names no mode; expected some such as t-rag,pt-rag", param_hint="--modes")
     from .. import evaluate
     from ..parameterize import StaticParameterizer
     from ..pipeline import Pipeline
 
-    names = list(dict.fromkeys(name.strip() for name in modes.split(",") if name.strip()))
     collection = open_collection(directory)
     questions = evaluate.load_questions(data, limit)
     advice = "Nothing is lost; run the same command again to go on." if out else "Give --out to go on where it stopped."

@@ -27,8 +27,9 @@ class Source:
 def find(paths: Iterable[str | Path], skip: Callable[[str, str], None]) -> Iterator[Source]:
     """Yields the regular files among `paths` and, in sorted order, below the folders among them.
 
-    Hidden files and folders inside a folder are passed over, as are a file or folder reached a second time (by another
-    name, or a link that leads upwards). `skip` is told (path, reason) of what cannot be read.
+    Hidden files and folders inside a folder are passed over, as are collections of ParamRAG and a file or folder
+    reached a second time (by another name, or a link that leads upwards). `skip` is told (path, reason) of what cannot
+    be read.
     """
     seen: set[str] = set()
     for path in paths:
@@ -56,6 +57,10 @@ def _below(top: str, seen: set[str], skip: Callable[[str, str], None]) -> Iterat
                 continue
             if stat.S_ISDIR(found.st_mode):
                 names = sorted(name for name in os.listdir(path) if not name.startswith("."))
+                if "collection.json" in names and _is_collection(path):
+                    if path == top:
+                        skip(path, "a collection of ParamRAG, no documents; name the files it was made from")
+                    continue
                 waiting.extend(os.path.join(path, name) for name in reversed(names))
         except FileNotFoundError:
             skip(path, "a link that leads nowhere" if os.path.islink(path) else "no such file or folder")
@@ -68,6 +73,12 @@ def _below(top: str, seen: set[str], skip: Callable[[str, str], None]) -> Iterat
             yield Source(Path(path), shown(Path(real).as_posix()), found.st_size)
         elif not stat.S_ISDIR(found.st_mode):
             skip(path, "not a regular file (a pipe, socket or device)")
+
+
+def _is_collection(folder: str) -> bool:
+    """Returns whether a folder is one that ParamRAG keeps: it may lie among the documents it was made from."""
+    with open(os.path.join(folder, "collection.json"), "rb") as file:
+        return b'"paramrag-collection"' in file.read(1024)
 
 
 def reason(error: Exception) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import load_recipe
+from ..errors import ConfigError
 from ..evaluate import JudgedPassage, Question, Sample, Summary, evaluate
 from ..infer import Engine
 from ..models import load_base
@@ -133,11 +134,15 @@ def run_demo(
         limit: questions to ask, drawn evenly from all kinds; the same for the same number.
         self_augment: let the local model make the training items instead of taking the shipped ones.
         progress: called as (stage, done, total).
+
+    Raises:
+        ConfigError: the directory holds a collection of other documents.
     """
     clock = _Clock()
     engine = Engine(load_base(model, progress=progress))
     clock.lap("model")
     collection = Collection.open(directory)
+    _refuse_others(collection)
     collection.add(demo_passages(), progress=progress)
     clock.lap("add")
     chosen = load_recipe(recipe)
@@ -179,6 +184,16 @@ def run_demo(
         examples=tuple(_examples(summary, questions)),
         timings_s=clock.laps(),
     )
+
+
+def _refuse_others(collection: Collection) -> None:
+    """Keeps invented facts out of a collection of real documents; a demo's own may have got documents added."""
+    held = set(collection.passage_ids())
+    if held and held.isdisjoint(passage.id for passage in demo_passages()):
+        raise ConfigError(
+            f"{collection.path} is a collection of other documents, into which the invented ones of the demo would go; "
+            "expected a new directory, or that of a demo"
+        )
 
 
 def sample_questions(questions: Sequence[DemoQuestion], limit: int, seed: int = 0) -> list[DemoQuestion]:
