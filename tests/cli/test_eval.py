@@ -72,7 +72,7 @@ def test_eval_refuses_bad_input(run: Run, encoded: Path, files: Path, tmp_path: 
         ((encoded, "--data", tmp_path / "none.jsonl"), "does not exist"),
         ((encoded, "--data", tmp_path / "bad.jsonl", "--model", tiny_model_folder), "unknown question format"),
         ((encoded, *good, "--modes", "t-rag,ptrag"), "did you mean 'pt-rag'"),
-        ((encoded, *good, "--modes", ","), "nothing to evaluate"),
+        ((encoded, *good, "--modes", ","), "names no mode"),
         ((tmp_path / "none", *good), "there is no collection"),
     ):
         ran = run("eval", *arguments)

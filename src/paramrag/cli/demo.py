@@ -86,5 +86,6 @@ def _show(report: DemoReport, screen: Console, self_augment: bool) -> None:
     else:
         screen.print("Training items: shipped with the corpus; --self-augment lets the local model make them")
     screen.print("\nGo on with:", style="bold")
-    screen.print(f'  paramrag ask {report.directory} "What is the capital of Vellmark?" --compare')
+    # Not wrapped: these are to be copied.
+    screen.print(f'  paramrag ask {report.directory} "What is the capital of Vellmark?" --compare', soft_wrap=True)
     screen.print("  paramrag add mydocs FILES... && paramrag encode mydocs  # then ask mydocs")
