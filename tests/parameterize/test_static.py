@@ -69,7 +69,7 @@ def test_items_are_made_once_even_if_training_is_repeated(tmp_path: Path, engine
 
 
 def test_resumes_where_it_was_interrupted(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static, "BATCH_PASSAGES", 2)
+    monkeypatch.setattr(static, "BATCH_PASSAGES", {"cpu": 2, "cuda": 2})
     collection = collection_of(tmp_path / "c", 6)
 
     def stop_after_four(stage: str, done: int, total: int | None) -> None:

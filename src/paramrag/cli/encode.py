@@ -48,6 +48,9 @@ def run(
         typer.Option(metavar="IN OUT", help="Of a million tokens, to show what an openai:MODEL augmenter costs."),
     ] = None,
     storage: Annotated[Storage, typer.Option(help="How adapters are stored.")] = Storage.fp32,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that train.  [default: one a core on CPU, as memory allows]")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Encode no more passages than this.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; store nothing.")] = False,
     device: options.Device = "cpu",
@@ -68,7 +71,7 @@ def run(
         if augmenter is not None:
             chosen = _augmented_by(augmenter, chosen)
         augment = _augmenter(chosen, engine, base_url, prices, progress)
-        parameterizer = StaticParameterizer(engine, chosen, augment=augment, storage=storage)
+        parameterizer = StaticParameterizer(engine, chosen, augment=augment, storage=storage, workers=workers)
         passage_ids = None
         if limit is not None:
             present = collection.encoded(engine.fingerprint, chosen.id)

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..infer.prefill import Prompts
 from ..models import BaseModel
+from .contexts import Contexts
 from .sequences import NO_LABEL, TrainingSequence
 
 CANDIDATES = 8192
@@ -48,11 +48,18 @@ class _ContextCache:
 class Replay:
     """Sequences whose upper layers can be run with different adapters, all of them or some."""
 
-    def __init__(self, base: BaseModel, batch: Sequence[TrainingSequence], first_layer: int) -> None:
-        """Reads the batch once, without gradients.
+    def __init__(
+        self,
+        base: BaseModel,
+        batch: Sequence[TrainingSequence],
+        first_layer: int,
+        contexts: Contexts,
+    ) -> None:
+        """Reads the tails once, without gradients.
 
         Args:
             batch: sequences; tails are padded to the longest, so bring similar ones together.
+            contexts: of at least these sequences.
             first_layer: the lowest adapted layer.
         """
         device = base.device
@@ -66,9 +73,9 @@ class Replay:
         self._base = base
         self._layers = list(base.decoder.layers)[first_layer:]
 
-        prompts = Prompts(base, [sequence.context for sequence in batch])
-        cached = prompts.cache.layers if prompts.mask.shape[1] else []
-        context = {first_layer + at: (kv.keys.clone(), kv.values.clone()) for at, kv in enumerate(cached[first_layer:])}
+        cache, mask = contexts.joined([sequence.context for sequence in batch])
+        upper = cache.layers[first_layer:]
+        context = {first_layer + at: (kv.keys, kv.values) for at, kv in enumerate(upper)}  # an update replaces them
         self._context = _ContextCache(context) if context else None
         self._calls: list[dict[str, Any]] = []
         hooks = [layer.register_forward_pre_hook(self._record, with_kwargs=True) for layer in self._layers]
@@ -76,9 +83,9 @@ class Replay:
             with torch.no_grad():
                 output = base.decoder(
                     input_ids=ids.to(device),
-                    attention_mask=torch.nn.functional.pad(prompts.mask, (0, width), value=1),
-                    position_ids=prompts.lengths[:, None] + torch.arange(width, device=device),
-                    past_key_values=prompts.cache,
+                    attention_mask=torch.nn.functional.pad(mask, (0, width), value=1),
+                    position_ids=mask.sum(1)[:, None] + torch.arange(width, device=device),
+                    past_key_values=cache,
                     use_cache=True,
                 )
         finally:

@@ -25,12 +25,15 @@ from ..infer.injection import BatchFactors, injected
 from ..models import BaseModel
 from ..store.layout import AdapterLayout
 from ..types import Adapter, AdapterKey, Passage, TrainingItem, content_hash
+from .contexts import Contexts
 from .optimizer import StackedAdamW
 from .replay import Replay
 from .sequences import TrainingSequence, sequences
 
 MICRO_BATCH_TOKENS = 1024
 """Tail tokens, padding counted, that run through the layers together; bounds the memory of a step."""
+CONTEXT_TOKENS = 4096
+"""Context tokens that are read together, padding counted."""
 MICRO_BATCH_ROWS = 12
 """Sequences that are worth a micro-batch of their own rather than being padded to the next length."""
 REST_STEPS = 3
@@ -217,9 +220,12 @@ class _Run:
                     groups[-1].append(member)
                     continue
             groups.append([member])
+        contexts = Contexts(self._base, (self._sequence(member).context for member in members), CONTEXT_TOKENS)
         first_layer = self._layout.layers[0]
         return [
-            _MicroBatch(tuple(group), Replay(self._base, [self._sequence(member) for member in group], first_layer))
+            _MicroBatch(
+                tuple(group), Replay(self._base, [self._sequence(member) for member in group], first_layer, contexts)
+            )
             for group in groups
         ]
 
