@@ -50,6 +50,13 @@ class Recipe(BaseModel):
     objective: Literal["nll-all", "nll-answer"] = Field(
         default="nll-answer", description="loss on all tokens (PRAG) or on the answer"
     )
+    nll_weight: float = Field(default=1.0, ge=0, description="weight of the negative log-likelihood of the labels")
+    kl_weight: float = Field(
+        default=0.0, ge=0, description="weight of the divergence from the same model with the passage in its prompt"
+    )
+    state_weight: float = Field(
+        default=0.0, ge=0, description="weight of the angle between its layers' outputs and the adapted ones"
+    )
     training_set: Literal["closed-book", "prag"] = Field(
         default="closed-book", description="questions alone, or PRAG's mix of prompts with the passage and its rewrites"
     )
@@ -74,9 +81,21 @@ class Recipe(BaseModel):
                 "objective nll-all trains prompt tokens, where activation answer never switches the adapter on; "
                 "use activation: full, or objective: nll-answer"
             )
+        if self.taught and (self.training_set, self.activation) != ("closed-book", "answer"):
+            raise ValueError(
+                "kl_weight and state_weight compare answers without and with the passage in the prompt; "
+                "use training_set: closed-book and activation: answer, or set both to 0"
+            )
+        if not self.nll_weight and not self.taught:
+            raise ValueError("nll_weight, kl_weight and state_weight are all 0: there is nothing to learn from")
         if self.layers not in _NAMED_LAYERS and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", self.layers):
             raise ValueError(f"layers {self.layers!r} is not {', '.join(_NAMED_LAYERS)} or ranges such as 15-29,3")
         return self
+
+    @property
+    def taught(self) -> bool:
+        """Whether training compares with the model that reads the passage."""
+        return self.kl_weight > 0 or self.state_weight > 0
 
     @property
     def id(self) -> str:

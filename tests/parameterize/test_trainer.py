@@ -32,8 +32,11 @@ def adapters(recipe: Recipe, numbers: list[int], family: str = "llama") -> dict[
     return {entry.key.passage_id: entry for entry in made if isinstance(entry, Adapter)}
 
 
+TAUGHT = Recipe(layers="1,3", epochs=3, learning_rate=2e-3, clip=0, nll_weight=0.5, kl_weight=1.0, state_weight=2.0)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("recipe", [DEFAULT, PAPER, FULL_ANSWER], ids=["default", "paper", "full"])
+@pytest.mark.parametrize("recipe", [DEFAULT, PAPER, FULL_ANSWER, TAUGHT], ids=["default", "paper", "full", "taught"])
 def test_equals_a_naive_run_per_passage(family: str, recipe: Recipe) -> None:
     base = tiny_base(family)
     layout = layout_of(base, recipe)
@@ -51,7 +54,7 @@ def test_equals_a_naive_run_per_passage(family: str, recipe: Recipe) -> None:
 
 
 def test_company_and_order_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = DEFAULT.model_copy(update={"batch_items": 2})
+    recipe = DEFAULT.model_copy(update={"batch_items": 2, "schedule": "linear"})
     together = adapters(recipe, [0, 1, 2, 3, 4])
     reversed_ = adapters(recipe, [4, 3, 2, 1, 0])
     monkeypatch.setattr(trainer_module, "MICRO_BATCH_TOKENS", 16)
@@ -127,7 +130,7 @@ def test_stacked_adamw_equals_torchs_per_row_and_after_rows_leave() -> None:
             singles[number].grad = gradient[row].clone()
             torch.nn.utils.clip_grad_norm_([singles[number]], 0.5)
             theirs[number].step()
-        ours.step(rows, gradient, 0.01)
+        ours.step(rows, gradient, torch.full((len(staying),), 0.01))
         for row, number in enumerate(staying):
             torch.testing.assert_close(rows[row], singles[number].detach())
         if step == 2:

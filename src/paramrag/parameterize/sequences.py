@@ -29,6 +29,8 @@ class TrainingSequence:
     """Tokens read with the adapter on."""
     labels: tuple[int, ...]
     """For each tail token the token it must predict, or NO_LABEL."""
+    open_context: tuple[int, ...] = ()
+    """The context that a teacher reads instead, with the passage in it; empty where none is wanted."""
 
     @property
     def label_count(self) -> int:
@@ -55,16 +57,18 @@ def sequences(
         )
     if recipe.training_set == "closed-book":
         ends = [base.tokenizer.eos_token_id or stop_ids(base.tokenizer, base.model)[0]]
-        prompts = [(prompt_ids(base.tokenizer, item.question), item, ends) for item in questions]
-    else:
-        readings = [passage] + [replace(passage, text=item.answer) for item in items if item.kind == "rewrite"]
-        with_text = math.ceil(len(questions) / 2)
-        prompts = [
-            (prompt_ids(base.tokenizer, item.question, [reading] if reading else []), item, [])
-            for index, item in enumerate(questions)
-            for reading in (readings if index < with_text else [None])
-        ]
-    return [_sequence(base, recipe, prompt, item, ending) for prompt, item, ending in prompts]
+        made = [_sequence(base, recipe, prompt_ids(base.tokenizer, item.question), item, ends) for item in questions]
+        if not recipe.taught:
+            return made
+        opened = [prompt_ids(base.tokenizer, item.question, [passage])[:-1] for item in questions]
+        return [replace(own, open_context=tuple(c[-MAX_TOKENS:])) for own, c in zip(made, opened, strict=True)]
+    readings = [passage] + [replace(passage, text=item.answer) for item in items if item.kind == "rewrite"]
+    with_text = math.ceil(len(questions) / 2)
+    return [
+        _sequence(base, recipe, prompt_ids(base.tokenizer, item.question, [reading] if reading else []), item, [])
+        for index, item in enumerate(questions)
+        for reading in (readings if index < with_text else [None])
+    ]
 
 
 def _sequence(

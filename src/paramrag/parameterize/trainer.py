@@ -27,8 +27,9 @@ from ..store.layout import AdapterLayout
 from ..types import Adapter, AdapterKey, Passage, TrainingItem, content_hash
 from .contexts import Contexts
 from .optimizer import StackedAdamW
-from .replay import Replay
+from .replay import Losses, Replay
 from .sequences import TrainingSequence, sequences
+from .teacher import Lesson, lessons
 
 MICRO_BATCH_TOKENS = 1024
 """Tail tokens, padding counted, that run through the layers together; bounds the memory of a step."""
@@ -187,7 +188,7 @@ class _Run:
             gradient = gradient[self._leave([*learnt, *diverged])]
             if not self._active:
                 break
-            self._optimizer.step(self._rows, gradient, self._learning_rate(step))
+            self._optimizer.step(self._rows, gradient, self._rates(step))
             step += 1
             over = [row for row, number in enumerate(self._active) if step >= self._jobs[number].steps]
             for row in over:
@@ -199,10 +200,11 @@ class _Run:
         job, limit = self._jobs[number], self._recipe.stop_probability
         return job.checking and all(value >= limit for value in job.likelihood)
 
-    def _learning_rate(self, step: int) -> float:
-        if self._recipe.schedule == "constant":
-            return self._rate
-        return self._rate * max(0.0, 1.0 - step / max(self._jobs[number].steps for number in self._active))
+    def _rates(self, step: int) -> torch.Tensor:
+        """Returns the learning rate of each row [N]: every passage has a schedule of its own."""
+        linear = self._recipe.schedule == "linear"
+        left = [1.0 - step / self._jobs[number].steps if linear else 1.0 for number in self._active]
+        return self._rate * torch.tensor(left, device=self._base.device)
 
     def _record(self) -> list[_MicroBatch]:
         """Groups all sequences by tail length, within the token budget, and records them."""
@@ -221,13 +223,29 @@ class _Run:
                     continue
             groups.append([member])
         contexts = Contexts(self._base, (self._sequence(member).context for member in members), CONTEXT_TOKENS)
-        first_layer = self._layout.layers[0]
+        taught = self._lessons() if self._recipe.taught else {}
         return [
             _MicroBatch(
-                tuple(group), Replay(self._base, [self._sequence(member) for member in group], first_layer, contexts)
+                tuple(group),
+                Replay(
+                    self._base,
+                    [self._sequence(member) for member in group],
+                    self._layout.layers,
+                    contexts,
+                    [taught[member] for member in group] if taught else [],
+                ),
             )
             for group in groups
         ]
+
+    def _lessons(self) -> dict[tuple[int, int], Lesson]:
+        return {
+            (number, example): lesson
+            for number, job in enumerate(self._jobs)
+            for example, lesson in enumerate(
+                lessons(self._base, job.examples, self._layout.layers, CONTEXT_TOKENS)  # they share the passage
+            )
+        }
 
     def _sequence(self, member: tuple[int, int]) -> TrainingSequence:
         return self._jobs[member[0]].examples[member[1]]
@@ -256,8 +274,9 @@ class _Run:
             owners = torch.tensor([row_of[batch.members[row][0]] for row in rows], device=device)
             factors = self._factors(owners)
             with injected(self._base, factors):
-                losses_M, row_of_label = batch.replay.losses(torch.tensor(rows, device=device))
-            weighted = losses_M * weights[owners[row_of_label]]
+                found = batch.replay.losses(torch.tensor(rows, device=device))
+            losses_M, row_of_label = found.nll, found.owners
+            weighted = self._objective(found) * weights[owners[row_of_label]]
             torch.autograd.backward(weighted.sum())
             self._accumulate(gradient, factors, owners)
             losses.index_add_(0, owners[row_of_label], weighted.detach())
@@ -269,6 +288,14 @@ class _Run:
         for number, loss in zip(self._active, losses.tolist(), strict=True):
             self._jobs[number].losses.append(loss)
         return gradient
+
+    def _objective(self, found: Losses) -> torch.Tensor:
+        """Returns what is minimised, per label [M]."""
+        recipe = self._recipe
+        objective = recipe.nll_weight * found.nll
+        if found.divergence is not None and found.angle is not None:
+            objective = objective + recipe.kl_weight * found.divergence + recipe.state_weight * found.angle
+        return objective
 
     def _factors(self, owners: torch.Tensor) -> BatchFactors:
         """Returns each sequence's factors as leaves: a gradient through the stacked parameter would fill all of it."""
