@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from ..augment import Augmenter, augmenter
 from ..config import Recipe, load_recipe
-from ..errors import ConfigError, NotFoundError, did_you_mean
+from ..errors import NotFoundError
 from ..infer import Engine
 from ..store import Collection
+from ..store.codec import check_dtype, size_bytes
 from ..types import Adapter, Passage, Progress, TrainingItem
 from .sequences import sequences
 from .trainer import Failed, train
@@ -23,7 +24,6 @@ from .trainer import Failed, train
 GIVEN_ITEMS = "items"
 """Augmentation id under which users put training items of their own: the recipe's augmenters `auto` and `items` take
 them."""
-BYTES_PER_NUMBER = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 BATCH_PASSAGES = 8
 """Passages trained together: enough rows to keep two cores busy, little to lose to a kill."""
 
@@ -79,13 +79,12 @@ class StaticParameterizer:
             engine: holds the base model.
             recipe: shipped name, YAML file or recipe.
             augment: makes training items; None takes the recipe's augmenter.
-            storage: how adapters are stored: fp32, fp16, bf16 or int8.
+            storage: how adapters are stored: fp32, fp16, bf16, int8 or int4.
 
         Raises:
             ConfigError: unknown recipe, augmenter or storage.
         """
-        if storage not in BYTES_PER_NUMBER:
-            raise ConfigError(f"unknown storage {storage!r}: {did_you_mean(storage, BYTES_PER_NUMBER)}")
+        check_dtype(storage)
         self.engine = engine
         self.recipe = load_recipe(recipe)
         self.layout = engine.layout(self.recipe)
@@ -171,7 +170,7 @@ class StaticParameterizer:
             present=len(wanted) - len(missing),
             unaugmented=len(missing) - len(known),
             seconds=seconds,
-            bytes=len(missing) * self.layout.size * BYTES_PER_NUMBER[self._storage],
+            bytes=len(missing) * size_bytes(self.layout, self._storage),
             tokens=tokens,
         )
 
