@@ -85,7 +85,7 @@ class Pipeline:
             adapter_k: how many of them go into the weights; None takes what the mode says.
             recipe: whose adapters to use.
             retriever: `bm25`, `dense`, `hybrid`, or a function (query, k) -> hits.
-            aggregator: how adapters are combined.
+            aggregator: how adapters are combined: `concat`, or another rule with its options, `ties:density=0.2`.
             weighting: how much each counts.
 
         Raises:

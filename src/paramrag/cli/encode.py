@@ -32,6 +32,7 @@ class Storage(StrEnum):
     fp16 = "fp16"
     bf16 = "bf16"
     int8 = "int8"
+    int4 = "int4"
 
 
 def run(

@@ -17,10 +17,11 @@ import torch
 
 from ..augment import Augmenter, augmenter
 from ..config import Recipe, load_recipe
-from ..errors import ConfigError, NotFoundError, did_you_mean
+from ..errors import ConfigError, NotFoundError
 from ..infer import Engine
 from ..models import BaseModel
 from ..store import Collection
+from ..store.codec import check_dtype, size_bytes
 from ..types import Adapter, Passage, Progress, TrainingItem
 from .sequences import sequences
 from .trainer import Failed, train
@@ -31,7 +32,6 @@ WORKER_BYTES = 2 << 30
 GIVEN_ITEMS = "items"
 """Augmentation id under which users put training items of their own: the recipe's augmenters `auto` and `items` take
 them."""
-BYTES_PER_NUMBER = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 BATCH_PASSAGES = {"cpu": 4, "cuda": 32}
 """Passages trained together, by kind of device: enough rows to keep it busy, little to lose to a kill."""
 PASSAGES_PER_WORKER = 4
@@ -90,7 +90,7 @@ class StaticParameterizer:
             engine: holds the base model.
             recipe: shipped name, YAML file or recipe.
             augment: makes training items; None takes the recipe's augmenter.
-            storage: how adapters are stored: fp32, fp16, bf16 or int8.
+            storage: how adapters are stored: fp32, fp16, bf16, int8 or int4.
             workers: processes that train; None takes one per thread of torch on CPU, as memory allows, 1 elsewhere.
 
         Raises:
@@ -98,8 +98,7 @@ class StaticParameterizer:
         """
         if workers is not None and workers < 1:
             raise ConfigError(f"workers is {workers}; expected 1 or more processes")
-        if storage not in BYTES_PER_NUMBER:
-            raise ConfigError(f"unknown storage {storage!r}: {did_you_mean(storage, BYTES_PER_NUMBER)}")
+        check_dtype(storage)
         self.engine = engine
         self.recipe = load_recipe(recipe)
         self.layout = engine.layout(self.recipe)
@@ -192,7 +191,7 @@ class StaticParameterizer:
             present=len(wanted) - len(missing),
             unaugmented=len(missing) - len(known),
             seconds=seconds,
-            bytes=len(missing) * self.layout.size * BYTES_PER_NUMBER[self._storage],
+            bytes=len(missing) * size_bytes(self.layout, self._storage),
             tokens=tokens,
         )
 
