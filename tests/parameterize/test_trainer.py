@@ -14,7 +14,7 @@ from paramrag.parameterize import Failed, train
 from paramrag.parameterize import trainer as trainer_module
 from paramrag.parameterize.optimizer import StackedAdamW
 from paramrag.parameterize.sequences import sequences
-from paramrag.parameterize.trainer import initial_row
+from paramrag.parameterize.trainer import initial_row, micro_batch_tokens
 from paramrag.types import Adapter
 from tiny import FAMILIES, layout_of, make_passage, tiny_base
 
@@ -65,6 +65,18 @@ def test_company_and_order_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> Non
             for other in (together, reversed_, in_pieces):
                 np.testing.assert_allclose(other[passage_id].row, adapter.row, atol=2e-4)
                 assert other[passage_id].stats["steps"] == adapter.stats["steps"]
+
+
+def test_the_memory_budget_decides_how_much_runs_together() -> None:
+    base, recipe = tiny_base(), DEFAULT
+    layout = layout_of(base, recipe)
+    whole = micro_batch_tokens(base, layout, 4 << 30)
+    assert whole == trainer_module.MICRO_BATCH_TOKENS
+    assert micro_batch_tokens(base, layout, 1) == 1
+    some = micro_batch_tokens(base, layout, 1 << 20)
+    assert 1 < some < whole
+    # two adapted layers of width 16 and 40: what half a mebibyte holds
+    assert some == (1 << 19) // ((12 * 16 + 8 * 40) * 2 * 4)
 
 
 def test_finished_passages_leave_early_and_the_others_go_on() -> None:

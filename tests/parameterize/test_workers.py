@@ -53,7 +53,7 @@ def test_two_workers_give_the_rows_of_none(tmp_path: Path, engine: Engine) -> No
 
 def test_a_worker_that_dies_is_said(engine: Engine) -> None:
     passage, items = make_passage(0)
-    with Workers(engine.base, RECIPE, engine.layout(RECIPE), 1) as workers:
+    with Workers(engine.base, RECIPE, engine.layout(RECIPE), 1, 1 << 30) as workers:
         assert isinstance(next(workers.map([[(passage, items)]]))[0], Adapter)
         workers._all[0].kill()
         with pytest.raises(TrainingError, match="fewer workers"):
@@ -62,7 +62,7 @@ def test_a_worker_that_dies_is_said(engine: Engine) -> None:
 
 def test_an_error_in_a_worker_is_raised_here(engine: Engine) -> None:
     passage = Passage("The lamp is red.", "Lamp")
-    with Workers(engine.base, RECIPE, engine.layout(RECIPE), 1) as workers:
+    with Workers(engine.base, RECIPE, engine.layout(RECIPE), 1, 1 << 30) as workers:
         with pytest.raises(TypeError, match="NoneType"):
             list(workers.map([[(passage, None)]]))  # type: ignore[list-item]
         results = next(workers.map([[(passage, [TrainingItem(passage.id, "Colour?", "red")])]]))

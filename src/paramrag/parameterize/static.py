@@ -24,11 +24,9 @@ from ..store import Collection
 from ..store.codec import check_dtype, size_bytes
 from ..types import Adapter, Passage, Progress, TrainingItem
 from .sequences import sequences
-from .trainer import Failed, train
+from .trainer import MEMORY, Failed, train
 from .workers import Batch, Result, Workers
 
-WORKER_BYTES = 2 << 30
-"""What a worker is expected to use beside the model."""
 GIVEN_ITEMS = "items"
 """Augmentation id under which users put training items of their own: the recipe's augmenters `auto` and `items` take
 them."""
@@ -83,6 +81,7 @@ class StaticParameterizer:
         augment: Augmenter | None = None,
         storage: str = "fp32",
         workers: int | None = None,
+        memory: int = MEMORY,
     ) -> None:
         """Settles how adapters are made.
 
@@ -92,6 +91,7 @@ class StaticParameterizer:
             augment: makes training items; None takes the recipe's augmenter.
             storage: how adapters are stored: fp32, fp16, bf16, int8 or int4.
             workers: processes that train; None takes one per thread of torch on CPU, as memory allows, 1 elsewhere.
+            memory: bytes that training may use beside the models.
 
         Raises:
             ConfigError: unknown recipe, augmenter or storage; workers below 1.
@@ -102,7 +102,7 @@ class StaticParameterizer:
         self.engine = engine
         self.recipe = load_recipe(recipe)
         self.layout = engine.layout(self.recipe)
-        self._storage, self._workers = storage, workers
+        self._storage, self._workers, self._memory = storage, workers, memory
         self._batch = BATCH_PASSAGES.get(engine.base.device.type, BATCH_PASSAGES["cuda"])
         settings = self.recipe.augmentation
         self._takes_given = settings.augmenter in ("auto", GIVEN_ITEMS)
@@ -200,9 +200,10 @@ class StaticParameterizer:
         base = self.engine.base
         workers = self._worker_count(passages)
         if workers == 1:
-            yield from (list(train(base, self.recipe, self.layout, batch)) for batch in batches)
+            for batch in batches:
+                yield list(train(base, self.recipe, self.layout, batch, memory=self._memory))
             return
-        with Workers(base, self.recipe, self.layout, workers) as pool:
+        with Workers(base, self.recipe, self.layout, workers, self._memory) as pool:
             yield from pool.map(batches)
 
     def _worker_count(self, passages: int) -> int:
@@ -253,10 +254,9 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _fitting(base: BaseModel) -> int:
-    """Returns how many more copies of the model leave half of the machine's memory free."""
+    """Returns how many more copies of the model half of the machine's memory holds."""
     size = sum(parameter.numel() * parameter.element_size() for parameter in base.model.parameters())
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return int(memory // 2 // (size + WORKER_BYTES))
+    return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // size)
 
 
 def _stand_ins(passage: Passage, count: int) -> list[TrainingItem]:

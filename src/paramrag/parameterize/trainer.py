@@ -31,8 +31,13 @@ from .replay import Losses, Replay
 from .sequences import TrainingSequence, sequences
 from .teacher import Lesson, lessons
 
+MEMORY = 4 << 30
+"""Bytes that training may use beside the model, unless told otherwise."""
 MICRO_BATCH_TOKENS = 1024
-"""Tail tokens, padding counted, that run through the layers together; bounds the memory of a step."""
+"""Tail tokens, padding counted, that run through the layers together at most; more are not faster."""
+SAVED_PER_TOKEN = 12, 8
+"""Numbers that a layer keeps of a token until its gradient is taken, in widths of the model and of its feed-forward
+block; counted generously."""
 CONTEXT_TOKENS = 4096
 """Context tokens that are read together, padding counted."""
 MICRO_BATCH_ROWS = 12
@@ -115,11 +120,25 @@ def initial_row(layout: AdapterLayout, seed: int) -> np.ndarray:
     return row
 
 
+def micro_batch_tokens(base: BaseModel, layout: AdapterLayout, memory: int) -> int:
+    """Returns how many tail tokens run through the layers together, so that a step takes half of `memory` bytes."""
+    width, inner = base.shapes[0].in_features, base.shapes[0].out_features
+    numbers = SAVED_PER_TOKEN[0] * width + SAVED_PER_TOKEN[1] * inner
+    each = numbers * (base.layer_count - layout.layers[0]) * base.dtype.itemsize
+    return max(1, min(MICRO_BATCH_TOKENS, memory // 2 // each))
+
+
 def train(
-    base: BaseModel, recipe: Recipe, layout: AdapterLayout, batch: Sequence[tuple[Passage, Sequence[TrainingItem]]]
+    base: BaseModel,
+    recipe: Recipe,
+    layout: AdapterLayout,
+    batch: Sequence[tuple[Passage, Sequence[TrainingItem]]],
+    *,
+    memory: int = MEMORY,
 ) -> Iterator[Adapter | Failed]:
     """Trains one adapter per passage, all at once; yields them in the order given.
 
+    `memory` bounds what is used beside the model, in bytes; one sequence too long for it runs alone all the same.
     A passage without items, or whose loss stops being finite even at a lower learning rate, comes back as Failed; the
     others are not affected.
     """
@@ -132,7 +151,7 @@ def train(
             results[passage.id] = Failed(passage.id, str(error))
     for rate in (recipe.learning_rate, recipe.learning_rate / 4):
         if jobs:
-            trained = _Run(base, recipe, layout, jobs, rate).run()
+            trained = _Run(base, recipe, layout, jobs, rate, micro_batch_tokens(base, layout, memory)).run()
             results.update(trained)
             jobs = [(passage, examples) for passage, examples in jobs if passage.id not in trained]
     for passage, _ in jobs:
@@ -155,8 +174,10 @@ class _Run:
         layout: AdapterLayout,
         jobs: Sequence[tuple[Passage, list[TrainingSequence]]],
         learning_rate: float,
+        tokens: int,
     ) -> None:
         self._base, self._recipe, self._layout, self._rate = base, recipe, layout, learning_rate
+        self._tokens = tokens
         self._jobs = [
             _Job(
                 passage,
@@ -216,7 +237,7 @@ class _Run:
         for member in members:
             length = len(self._sequence(member).tail)
             if groups:
-                fits = length * (len(groups[-1]) + 1) <= MICRO_BATCH_TOKENS
+                fits = length * (len(groups[-1]) + 1) <= self._tokens
                 pads = length > len(self._sequence(groups[-1][0]).tail) and len(groups[-1]) >= MICRO_BATCH_ROWS
                 if fits and not pads:
                     groups[-1].append(member)

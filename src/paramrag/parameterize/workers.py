@@ -31,9 +31,15 @@ Result = list[Adapter | Failed]
 class Workers:
     """A fixed number of training processes for one model, recipe and layout; a context manager."""
 
-    def __init__(self, base: BaseModel, recipe: Recipe, layout: AdapterLayout, count: int) -> None:
-        """Starts the processes; they load the model while the first batches are prepared."""
-        self._job = (base.name, str(base.dtype).removeprefix("torch."), base.fingerprint, recipe, layout)
+    def __init__(self, base: BaseModel, recipe: Recipe, layout: AdapterLayout, count: int, memory: int) -> None:
+        """Starts the processes; they load the model while the first batches are prepared.
+
+        Args:
+            count: processes.
+            memory: bytes that all of them may use for training, beside the models.
+        """
+        dtype = str(base.dtype).removeprefix("torch.")
+        self._job = (base.name, dtype, base.fingerprint, recipe, layout, memory // count)
         self._idle = [self._start() for _ in range(count)]
         self._all = tuple(self._idle)
         self._threads = ThreadPoolExecutor(count)
@@ -117,7 +123,7 @@ def _main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     from ..models import load_base
 
-    parent, name, dtype, fingerprint, recipe, layout = _read(sys.stdin.buffer)
+    parent, name, dtype, fingerprint, recipe, layout, memory = _read(sys.stdin.buffer)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     base = load_base(name, dtype=dtype)
     while True:
@@ -128,7 +134,7 @@ def _main() -> None:
         try:
             if base.fingerprint != fingerprint:
                 raise TrainingError(f"model {name!r} changed while it was used; run again")
-            result: Result | Exception = list(train(base, recipe, layout, batch))
+            result: Result | Exception = list(train(base, recipe, layout, batch, memory=memory))
         except Exception as error:  # noqa: BLE001  raised again where the batch came from
             result = error
         _write(output, result)
