@@ -51,6 +51,14 @@ def test_two_workers_give_the_rows_of_none(tmp_path: Path, engine: Engine) -> No
     np.testing.assert_allclose(given[0], given[1], rtol=0, atol=1e-6)
 
 
+def test_workers_say_nothing_themselves(tmp_path: Path, tiny_model_folder: Path) -> None:
+    filled(tmp_path / "c", 8)
+    command = [sys.executable, "-m", "paramrag", "encode", str(tmp_path / "c"), "--model", str(tiny_model_folder)]
+    ran = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "made 8 adapters" in ran.stdout
+
+
 def test_a_worker_that_dies_is_said(engine: Engine) -> None:
     passage, items = make_passage(0)
     with Workers(engine.base, RECIPE, engine.layout(RECIPE), 1, 1 << 30) as workers:

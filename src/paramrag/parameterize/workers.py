@@ -1,8 +1,8 @@
 """Trains batches in processes of their own, one thread each.
 
 On CPU the products of a training step are too small to share between threads: one process a core trains half as much
-again as one process with all cores (docs/log.md). A worker is `python -m paramrag.parameterize.workers`: it loads the
-model, reads batches from its input and writes results to its output, and ends when either is closed.
+again as one process with all cores (docs/log.md). A worker runs `serve`: it loads the model, reads batches from its input and
+writes results to its output, and ends when either is closed.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Workers:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "paramrag.parameterize.workers"]
+        command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -117,7 +117,8 @@ def _leave_with(parent: int) -> None:
     os._exit(1)
 
 
-def _main() -> None:
+def serve() -> None:
+    """Is a worker: trains what comes in until nothing more does."""
     # Results go to the standard output that was there at the start; whatever prints goes to the error output.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -138,7 +139,3 @@ def _main() -> None:
         except Exception as error:  # noqa: BLE001  raised again where the batch came from
             result = error
         _write(output, result)
-
-
-if __name__ == "__main__":
-    _main()
