@@ -1,7 +1,7 @@
 """Keys and values of the contexts of training sequences, each read once by the base model.
 
-Contexts are read with others of their length, and joined later with those of the micro-batch that they are needed in:
-micro-batches are formed by the length of what is trained, and padding the contexts there would double the reading.
+Contexts are read with others that begin alike and are of their length, and joined later with those of the micro-batch
+that they are needed in: micro-batches are formed by the length of what is trained.
 
 Shapes: S sequences, H heads, C context tokens, D head width.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from transformers import DynamicCache
 
-from ..infer.prefill import Prompts
+from ..infer.prefill import Prompts, common_prefix
 from ..models import BaseModel
 
 ROWS = 8
@@ -32,14 +32,14 @@ class Contexts:
         """
         self._base = base
         self._read: dict[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}  # per layer, [H, C, D]
-        group: list[tuple[int, ...]] = []
-        for context in sorted(set(contexts), key=lambda context: (len(context), context)):
-            longer = group and len(context) > len(group[0]) and len(group) >= ROWS
-            if group and (longer or len(context) * (len(group) + 1) > tokens):
-                self._add(group)
-                group = []
-            group.append(context)
-        if group:
+        for family in _families(set(contexts)):
+            group: list[tuple[int, ...]] = []
+            for context in sorted(family, key=len):
+                longer = group and len(context) > len(group[0]) and len(group) >= ROWS
+                if group and (longer or len(context) * (len(group) + 1) > tokens):
+                    self._add(group)
+                    group = []
+                group.append(context)
             self._add(group)
 
     def _add(self, group: Sequence[tuple[int, ...]]) -> None:
@@ -65,3 +65,16 @@ class Contexts:
                             into[row, :, width - len(context) :] = part
                 cache.update(joined[0], joined[1], layer)
         return cache, mask
+
+
+def _families(contexts: Iterable[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
+    """Puts contexts together that begin alike, such as questions about one passage in the prompt: read once for all."""
+    families: list[list[tuple[int, ...]]] = []
+    for context in sorted(contexts):
+        if families:
+            alike = common_prefix([families[-1][-1], context]) >= len(context) // 2
+            if alike or len(families[-1]) < ROWS:
+                families[-1].append(context)
+                continue
+        families.append([context])
+    return families

@@ -24,6 +24,7 @@ from ..store import Collection
 from ..store.codec import check_dtype, size_bytes
 from ..types import Adapter, Passage, Progress, TrainingItem
 from .sequences import sequences
+from .task import task_adapter
 from .trainer import MEMORY, Failed, train
 from .workers import Batch, Result, Workers
 
@@ -199,11 +200,12 @@ class StaticParameterizer:
         """Yields the results of batches, in no order, from this process or from workers."""
         base = self.engine.base
         workers = self._worker_count(passages)
+        beneath = task_adapter(self.engine, self.recipe) if self.recipe.task and passages else None
         if workers == 1:
             for batch in batches:
-                yield list(train(base, self.recipe, self.layout, batch, memory=self._memory))
+                yield list(train(base, self.recipe, self.layout, batch, memory=self._memory, beneath=beneath))
             return
-        with Workers(base, self.recipe, self.layout, workers, self._memory) as pool:
+        with Workers(base, self.recipe, self.layout, workers, self._memory, beneath) as pool:
             yield from pool.map(batches)
 
     def _worker_count(self, passages: int) -> int:

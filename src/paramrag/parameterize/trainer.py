@@ -21,10 +21,10 @@ import torch
 
 from ..config import Recipe
 from ..errors import TrainingError
-from ..infer.injection import BatchFactors, injected
+from ..infer.injection import BatchFactors, injected, stack
 from ..models import BaseModel
 from ..store.layout import AdapterLayout
-from ..types import Adapter, AdapterKey, Passage, TrainingItem, content_hash
+from ..types import Adapter, AdapterKey, Injection, Passage, TrainingItem, content_hash
 from .contexts import Contexts
 from .optimizer import StackedAdamW
 from .replay import Losses, Replay
@@ -135,12 +135,16 @@ def train(
     batch: Sequence[tuple[Passage, Sequence[TrainingItem]]],
     *,
     memory: int = MEMORY,
+    beneath: Injection | None = None,
 ) -> Iterator[Adapter | Failed]:
     """Trains one adapter per passage, all at once; yields them in the order given.
 
-    `memory` bounds what is used beside the model, in bytes; one sequence too long for it runs alone all the same.
     A passage without items, or whose loss stops being finite even at a lower learning rate, comes back as Failed; the
     others are not affected.
+
+    Args:
+        memory: bytes to use beside the model; one sequence too long for it runs alone all the same.
+        beneath: on, unchanged, under every adapter while it is trained, as it will be when it is used.
     """
     results: dict[str, Adapter | Failed] = {}
     jobs: list[tuple[Passage, list[TrainingSequence]]] = []
@@ -149,19 +153,35 @@ def train(
             jobs.append((passage, sequences(base, recipe, passage, items)))
         except TrainingError as error:
             results[passage.id] = Failed(passage.id, str(error))
-    for rate in (recipe.learning_rate, recipe.learning_rate / 4):
-        if jobs:
-            trained = _Run(base, recipe, layout, jobs, rate, micro_batch_tokens(base, layout, memory)).run()
-            results.update(trained)
-            jobs = [(passage, examples) for passage, examples in jobs if passage.id not in trained]
-    for passage, _ in jobs:
-        results[passage.id] = Failed(
-            passage.id,
-            f"passage {passage.id} ({passage.title!r}): the loss is not finite, at learning rate "
-            f"{recipe.learning_rate:g} and at a quarter of it; lower learning_rate in the recipe",
-        )
+    results |= train_sequences(base, recipe, layout, jobs, memory=memory, beneath=beneath)
     for passage, _ in batch:
         yield results[passage.id]
+
+
+def train_sequences(
+    base: BaseModel,
+    recipe: Recipe,
+    layout: AdapterLayout,
+    jobs: Sequence[tuple[Passage, list[TrainingSequence]]],
+    *,
+    memory: int = MEMORY,
+    beneath: Injection | None = None,
+) -> dict[str, Adapter | Failed]:
+    """Trains one adapter per passage on sequences of its own, as `train` does; returns them by passage id."""
+    results: dict[str, Adapter | Failed] = {}
+    for rate in (recipe.learning_rate, recipe.learning_rate / 4):
+        left = [(passage, examples) for passage, examples in jobs if passage.id not in results]
+        if left:
+            tokens = micro_batch_tokens(base, layout, memory)
+            results |= _Run(base, recipe, layout, left, rate, tokens, beneath).run()
+    for passage, _ in jobs:
+        if passage.id not in results:
+            results[passage.id] = Failed(
+                passage.id,
+                f"passage {passage.id} ({passage.title!r}): the loss is not finite, at learning rate "
+                f"{recipe.learning_rate:g} and at a quarter of it; lower learning_rate in the recipe",
+            )
+    return results
 
 
 class _Run:
@@ -175,9 +195,11 @@ class _Run:
         jobs: Sequence[tuple[Passage, list[TrainingSequence]]],
         learning_rate: float,
         tokens: int,
+        beneath: Injection | None,
     ) -> None:
         self._base, self._recipe, self._layout, self._rate = base, recipe, layout, learning_rate
         self._tokens = tokens
+        self._beneath = stack([beneath], base)
         self._jobs = [
             _Job(
                 passage,
@@ -245,19 +267,20 @@ class _Run:
             groups.append([member])
         contexts = Contexts(self._base, (self._sequence(member).context for member in members), CONTEXT_TOKENS)
         taught = self._lessons() if self._recipe.taught else {}
-        return [
-            _MicroBatch(
-                tuple(group),
-                Replay(
-                    self._base,
-                    [self._sequence(member) for member in group],
-                    self._layout.layers,
-                    contexts,
-                    [taught[member] for member in group] if taught else [],
-                ),
-            )
-            for group in groups
-        ]
+        with injected(self._base, self._beneath):  # tails are read as they will be; contexts by the base model alone
+            return [
+                _MicroBatch(
+                    tuple(group),
+                    Replay(
+                        self._base,
+                        [self._sequence(member) for member in group],
+                        self._layout.layers,
+                        contexts,
+                        [taught[member] for member in group] if taught else [],
+                    ),
+                )
+                for group in groups
+            ]
 
     def _lessons(self) -> dict[tuple[int, int], Lesson]:
         return {
@@ -294,7 +317,7 @@ class _Run:
                 continue
             owners = torch.tensor([row_of[batch.members[row][0]] for row in rows], device=device)
             factors = self._factors(owners)
-            with injected(self._base, factors):
+            with injected(self._base, self._beneath), injected(self._base, factors):
                 found = batch.replay.losses(torch.tensor(rows, device=device))
             losses_M, row_of_label = found.nll, found.owners
             weighted = self._objective(found) * weights[owners[row_of_label]]

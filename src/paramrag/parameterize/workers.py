@@ -1,8 +1,8 @@
 """Trains batches in processes of their own, one thread each.
 
 On CPU the products of a training step are too small to share between threads: one process a core trains half as much
-again as one process with all cores (docs/log.md). A worker runs `serve`: it loads the model, reads batches from its input and
-writes results to its output, and ends when either is closed.
+again as one process with all cores (docs/log.md). A worker runs `serve`: it loads the model, reads batches from its
+input and writes results to its output, and ends when either is closed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..config import Recipe
 from ..errors import TrainingError
 from ..models import BaseModel
 from ..store.layout import AdapterLayout
-from ..types import Adapter, Passage, TrainingItem
+from ..types import Adapter, Injection, Passage, TrainingItem
 from .trainer import Failed, train
 
 Batch = Sequence[tuple[Passage, Sequence[TrainingItem]]]
@@ -31,15 +31,24 @@ Result = list[Adapter | Failed]
 class Workers:
     """A fixed number of training processes for one model, recipe and layout; a context manager."""
 
-    def __init__(self, base: BaseModel, recipe: Recipe, layout: AdapterLayout, count: int, memory: int) -> None:
+    def __init__(
+        self,
+        base: BaseModel,
+        recipe: Recipe,
+        layout: AdapterLayout,
+        count: int,
+        memory: int,
+        beneath: Injection | None = None,
+    ) -> None:
         """Starts the processes; they load the model while the first batches are prepared.
 
         Args:
             count: processes.
             memory: bytes that all of them may use for training, beside the models.
+            beneath: on under every adapter.
         """
         dtype = str(base.dtype).removeprefix("torch.")
-        self._job = (base.name, dtype, base.fingerprint, recipe, layout, memory // count)
+        self._job = (base.name, dtype, base.fingerprint, recipe, layout, memory // count, beneath)
         self._idle = [self._start() for _ in range(count)]
         self._all = tuple(self._idle)
         self._threads = ThreadPoolExecutor(count)
@@ -124,7 +133,7 @@ def serve() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     from ..models import load_base
 
-    parent, name, dtype, fingerprint, recipe, layout, memory = _read(sys.stdin.buffer)
+    parent, name, dtype, fingerprint, recipe, layout, memory, beneath = _read(sys.stdin.buffer)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     base = load_base(name, dtype=dtype)
     while True:
@@ -135,7 +144,7 @@ def serve() -> None:
         try:
             if base.fingerprint != fingerprint:
                 raise TrainingError(f"model {name!r} changed while it was used; run again")
-            result: Result | Exception = list(train(base, recipe, layout, batch, memory=memory))
+            result: Result | Exception = list(train(base, recipe, layout, batch, memory=memory, beneath=beneath))
         except Exception as error:  # noqa: BLE001  raised again where the batch came from
             result = error
         _write(output, result)
