@@ -6,16 +6,16 @@ into the result. What comes out has full rank and is cut back to the best approx
 `ties_svd`, `dare_linear_svd` and `dare_ties_svd` do; k * r if not given, the size of `concat`. This costs far more
 than the other rules: a dense matrix per adapter, projection and layer, and a decomposition each.
 
-    ties       keep the `density` largest numbers of each update, let each position elect the sign with more weight
-               behind it, and take the weighted mean of the numbers that have it (arXiv 2306.01708, algorithm 1, with
-               the threshold per matrix as in PEFT). The election and the mean count weights, so that an
-               adapter fades out with its weight; for equal weights both are the paper's.
+    ties       keep the `density` largest numbers of each update, let each position elect the sign of its weighted
+               sum, and take the weighted mean of the numbers that have it (arXiv 2306.01708, algorithm 1, with the
+               threshold per matrix, as in PEFT). Election and mean count weights, so that an adapter fades out with
+               its weight; for equal weights both are the paper's.
     dare       keep each number with probability `density`, divide it by `density`, add the weighted updates (arXiv
-               2311.03099, eq. 3 and 4). What an adapter loses follows from its numbers and `seed` alone.
+               2311.03099). What an adapter loses follows from its numbers and `seed` alone.
     dare_ties  thinned as in dare, combined as in ties.
 
-At density 1, `dare` is `svd`. Truncating to a low rank averages out most of what DARE's drops did: expect answers
-close to those of `concat`.
+At density 1, `dare` is `svd` at that rank. Truncating to a low rank averages out most of what DARE's drops did: what
+comes out is close to the sum.
 
 Shapes: k adapters, L layers, r rank, O out, I in, R rank of the injection.
 """
@@ -98,7 +98,7 @@ def trim(updates_kOI: np.ndarray, density: float) -> np.ndarray:
 
 
 def elect(updates_kOI: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """Returns, for each position, the weighted mean of the numbers that have the sign with more weight behind it."""
+    """Returns, for each position, the weighted mean of the numbers that have the sign of the weighted sum."""
     weights_k = np.asarray(weights, dtype=np.float32)
     weighted_kOI = updates_kOI * weights_k[:, None, None]
     agrees_kOI = weighted_kOI * np.sign(weighted_kOI.sum(axis=0)) > 0
