@@ -6,7 +6,9 @@ row space of the strongest adapter is answered by that adapter alone, as if it h
 
 It works per projection and layer, from the factors, without a dense update. With disjoint row spaces it is `concat`.
 Adapters that were trained from one shared A overlap: under the default recipe a second and a third one keep about 0.4
-of their squared norm.
+of their squared norm, and are as good as silent. It is then nearly the strongest adapter alone, for better or worse: of
+36 questions with three adapters of equal weight it answers 22 where the right one comes first and 0 where it comes
+second; `concat` answers 5.
 
 Shapes: L layers, r rank, M = min(r, in, out), S how many directions are taken.
 """
