@@ -73,7 +73,7 @@ def test_int8_scales_are_per_vector_so_a_small_vector_keeps_its_precision():
     np.testing.assert_allclose(through(row, "int8")[5:10], row[5:10], rtol=0.05)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.one_of(WIDE_ROWS.map(lambda row: (row, WIDE)), ROWS.map(lambda row: (row, LAYOUT))))
 def test_int4_errs_no_more_than_rounding_to_sevenths_of_a_groups_largest_number(case):
     row, layout = case
@@ -106,7 +106,7 @@ def test_int4_of_a_row_of_the_default_recipe_takes_at_most_an_eighth_of_a_megaby
     assert np.linalg.norm(got - row) / np.linalg.norm(row) < 0.075
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(WIDE_ROWS)
 def test_storing_int4_again_changes_nothing(row):
     once = through(row, "int4", WIDE)
@@ -133,6 +133,7 @@ def test_a_dtype_of_a_newer_version_says_so():
         decode(b"", LAYOUT, "int2")
 
 
+@settings(deadline=None)
 @given(ROWS, st.sampled_from(["fp16", "bf16", "int8", "int4"]))
 def test_storing_what_was_read_changes_nothing(row, dtype):
     once = through(row, dtype)

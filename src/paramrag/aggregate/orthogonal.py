@@ -4,8 +4,11 @@ An update acts on an input only through its row space, the span of the rows of A
 of their weights, each update loses the part of its row space that earlier ones have taken: whatever input lies in the
 row space of the strongest adapter is answered by that adapter alone, as if it had been injected by itself.
 
-It works per projection and layer, from the factors, without a dense update. Adapters that start from one shared A
-overlap much, so the later ones lose much; with adapters of disjoint row spaces it is `concat`.
+It works per projection and layer, from the factors, without a dense update. With disjoint row spaces it is `concat`.
+Adapters that were trained from one shared A overlap: under the default recipe a second and a third one keep about 0.4
+of their squared norm, and are as good as silent. It is then nearly the strongest adapter alone, for better or worse: of
+36 questions with three adapters of equal weight it answers 22 where the right one comes first and 0 where it comes
+second; `concat` answers 5.
 
 Shapes: L layers, r rank, M = min(r, in, out), S how many directions are taken.
 """
