@@ -83,11 +83,11 @@ def test_eval_refuses_bad_input(run: Run, encoded: Path, files: Path, tmp_path: 
 def _write_run(directory: Path, right: list[int]) -> Path:
     """Writes a run whose questions are answered right or wrong as told."""
     from paramrag.evaluate import Question, evaluate
-    from paramrag.types import Answer, Trace
+    from paramrag.types import Answer, Query, Trace
 
     class Fixed:
-        def ask_many(self, questions: list[str]) -> list[Answer]:
-            return [Answer(q, "t-rag", "yes" if right[int(q)] else "no", (), Trace()) for q in questions]
+        def ask_many(self, questions: list[Query]) -> list[Answer]:
+            return [Answer(q.text, "t-rag", "yes" if right[int(q.text)] else "no", (), Trace()) for q in questions]
 
     evaluate({"t-rag": Fixed()}, [Question(f"q{n}", str(n), ("yes",)) for n in range(len(right))], directory)
     return directory

@@ -4,9 +4,11 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .asking import oracle, query_of
 from .compare import Comparison, compare
 from .datasets import load_questions
 from .metrics import METRICS, Metric, metric, metrics_for
+from .noise import AnyPassage, OtherQuestions
 from .questions import JudgedPassage, Question
 from .run_directory import read_run, read_run_samples
 from .runner import AskMany, evaluate
@@ -16,6 +18,7 @@ from .summary import ModeSummary, Summary, retrieval_of
 
 __all__ = [
     "METRICS",
+    "AnyPassage",
     "AskMany",
     "Comparison",
     "Estimate",
@@ -23,6 +26,7 @@ __all__ = [
     "McNemar",
     "Metric",
     "ModeSummary",
+    "OtherQuestions",
     "Question",
     "Sample",
     "Summary",
@@ -33,7 +37,9 @@ __all__ = [
     "mcnemar",
     "metric",
     "metrics_for",
+    "oracle",
     "paired_difference",
+    "query_of",
     "read_run",
     "read_run_samples",
     "retrieval_of",

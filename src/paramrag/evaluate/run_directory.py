@@ -170,9 +170,10 @@ def versions() -> dict[str, str | None]:
 
 
 def _judged_by(question: Question) -> list[Any]:
-    """Everything of a question that its scores depend on."""
+    """Everything of a question that its prompt and its scores depend on."""
     sides = [list(question.metadata.get(side, ())) for side in ("counterfactual", "original")]
-    return [question.id, question.question, question.answers, sorted(question.gold_ids), *sides]
+    asked = [question.task, question.choices]
+    return [question.id, question.question, question.answers, sorted(question.gold_ids), *sides, *asked]
 
 
 def _differences(held: Any, given: Any, where: str = "") -> Iterator[str]:
