@@ -8,7 +8,9 @@ from .asking import oracle, query_of
 from .compare import Comparison, compare
 from .datasets import load_questions
 from .metrics import METRICS, Metric, metric, metrics_for
+from .metrics.judge import Judge
 from .noise import AnyPassage, OtherQuestions
+from .passage_log import read_passages
 from .questions import JudgedPassage, Question
 from .run_directory import read_run, read_run_samples
 from .runner import AskMany, evaluate
@@ -22,6 +24,7 @@ __all__ = [
     "AskMany",
     "Comparison",
     "Estimate",
+    "Judge",
     "JudgedPassage",
     "McNemar",
     "Metric",
@@ -40,6 +43,7 @@ __all__ = [
     "oracle",
     "paired_difference",
     "query_of",
+    "read_passages",
     "read_run",
     "read_run_samples",
     "retrieval_of",

@@ -16,6 +16,7 @@ from ..errors import EvaluationError
 from ..types import Answer, Hit, Progress, Query
 from .asking import query_of
 from .metrics import Metric, metric, metrics_for
+from .passage_log import PassageLog
 from .questions import Question
 from .run_directory import RunDirectory, identify, read_run_samples
 from .samples import Sample, SampleLog, score
@@ -72,10 +73,10 @@ def evaluate(
             run.claim(identify(configuration or {}, seed, chosen, questions))
         samples: dict[str, list[Sample]] = {}
         for mode, pipeline in pipelines.items():
-            with run.log(mode) if run else nullcontext() as log:
+            with run.log(mode) if run else nullcontext() as log, run.passages() if run else nullcontext() as texts:
                 if log and retry_failed:
                     log.drop_failed()
-                samples[mode] = _ask(mode, pipeline, questions, given, chosen, batch, log, progress)
+                samples[mode] = _ask(mode, pipeline, questions, given, chosen, batch, log, texts, progress)
         if run:
             samples |= {mode: found for mode, found in read_run_samples(run.path).items() if mode not in samples}
         summary = summarise(samples, questions, chosen, seed=seed)
@@ -92,6 +93,7 @@ def _ask(
     metrics: Sequence[Metric],
     batch: int,
     log: SampleLog | None,
+    texts: PassageLog | None,
     progress: Progress | None,
 ) -> list[Sample]:
     """Asks what the log does not hold yet; returns all samples in the order of the questions."""
@@ -104,6 +106,8 @@ def _ask(
         hits = [None if given is None else given.get(entry.id, ()) for entry in asked]
         outcomes = _outcomes(pipeline, [query_of(entry, own) for entry, own in zip(asked, hits, strict=True)])
         scored = [score(question, outcome, metrics) for question, outcome in zip(asked, outcomes, strict=True)]
+        if texts:  # before the samples that name them
+            texts.add(hit.passage for outcome in outcomes if isinstance(outcome, Answer) for hit in outcome.hits)
         if log:
             log.append(scored)
         samples |= {sample.id: sample for sample in scored}
