@@ -105,7 +105,6 @@ class Cell:
         self.given: Mapping[str, Sequence[Hit]] | None = (
             oracle(self.questions, collection, setting.given) if setting.given else None
         )
-        self._found: dict[str, list[Hit]] = {}
         self._conditions: Conditions = conditions(
             setting.text,
             setting.adapters,
@@ -124,7 +123,7 @@ class Cell:
             mode,
             top_k=setting.top_k,
             recipe=setting.recipe,
-            retriever=self._search,
+            retriever=self._retrieve,
             aggregator=setting.aggregator,
             weighting=setting.weighting,
             max_new_tokens=setting.max_new_tokens,
@@ -170,10 +169,4 @@ class Cell:
     def _hits_of(self, question: Question) -> Sequence[Hit]:
         if self.given is not None:
             return self.given[question.id]
-        return self._search(query_of(question).text, self.setting.top_k)
-
-    def _search(self, query: str, k: int) -> list[Hit]:
-        """Retrieves, once per query: noise asks for the hits of the other questions again and again."""
-        if query not in self._found or len(self._found[query]) < k:
-            self._found[query] = self._retrieve(query, max(k, self.setting.top_k))
-        return self._found[query][:k]
+        return self._retrieve(query_of(question).text, self.setting.top_k)

@@ -122,7 +122,7 @@ class StaticParameterizer:
             progress("encode", 0, len(missing))
         for start in range(0, len(missing), BATCH_PASSAGES):
             passages = collection.passages(missing[start : start + BATCH_PASSAGES])
-            items = self._items(collection, passages)
+            items = self.items(collection, passages)
             made: list[Adapter] = []
             for result in train(self.engine.base, self.recipe, self.layout, [(p, items[p.id]) for p in passages]):
                 if isinstance(result, Failed):
@@ -191,8 +191,8 @@ class StaticParameterizer:
             known |= collection.items(others, self._augment.id)
         return known
 
-    def _items(self, collection: Collection, passages: Sequence[Passage]) -> dict[str, list[TrainingItem]]:
-        """Returns the items of every passage; those that have to be made are stored."""
+    def items(self, collection: Collection, passages: Sequence[Passage]) -> dict[str, list[TrainingItem]]:
+        """Returns the training items of every passage, by id; those that have to be made are stored."""
         known = self._known_items(collection, [passage.id for passage in passages])
         new = [passage for passage in passages if passage.id not in known]
         if new and self._augment:
