@@ -56,6 +56,7 @@ class Setting:
         """Returns the settings as JSON values; conditions that are none are left out."""
         always = {
             "recipe": self.recipe.id,
+            "recipe_name": self.recipe.name,
             "top_k": self.top_k,
             "retriever": self.retriever,
             "aggregator": self.aggregator,
@@ -155,13 +156,19 @@ class Cell:
         progress: Progress | None = None,
     ) -> Summary:
         """Evaluates the modes (see `evaluate`); `about` goes into the configuration beside the setting."""
+        base = {"model": self.engine.fingerprint, "model_name": self.engine.base.name}
         return evaluate(
             {mode: self.pipeline(mode) for mode in modes},
             self.questions,
             out,
             given=self.given,
             metrics=metrics,
-            configuration={"model": self.engine.fingerprint, **self.setting.to_json(), **(about or {})},
+            configuration={
+                "model": self.engine.fingerprint,
+                "model_name": self.engine.base.name,
+                **self.setting.to_json(),
+                **(about or {}),
+            },
             seed=self.setting.seed,
             progress=progress,
         )
