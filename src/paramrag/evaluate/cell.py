@@ -163,12 +163,7 @@ class Cell:
             out,
             given=self.given,
             metrics=metrics,
-            configuration={
-                "model": self.engine.fingerprint,
-                "model_name": self.engine.base.name,
-                **self.setting.to_json(),
-                **(about or {}),
-            },
+            configuration={**base, **self.setting.to_json(), **(about or {})},
             seed=self.setting.seed,
             progress=progress,
         )
