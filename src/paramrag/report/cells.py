@@ -69,19 +69,20 @@ def estimate(cells: Iterable[Cell], metric: str) -> Estimate | None:
     return wilson(values) if is_binary(metric) else bootstrap_mean(values)
 
 
-def read_cells(directory: str | Path) -> list[Cell]:
-    """Returns the cells of all runs in a directory and below it, by data set, setting and mode.
+def read_cells(*directories: str | Path) -> list[Cell]:
+    """Returns the cells of all runs in some directories and below them, by data set, setting and mode.
 
     Raises:
         EvaluationError: there is no run with samples, or one is damaged.
     """
-    root = Path(directory)
-    runs = [(path.parent, read_run(path.parent)) for path in sorted(root.rglob("run.json"))]
+    files = dict.fromkeys(file for directory in directories for file in sorted(Path(directory).rglob("run.json")))
+    runs = [(file.parent, read_run(file.parent)) for file in files]
     found = [(path, held["configuration"], read_run_samples(path)) for path, held in runs]
     found = [entry for entry in found if any(entry[2].values())]
     if not found:
         raise EvaluationError(
-            f"{str(directory)!r} holds no evaluation with samples; give a directory that `paramrag eval --out` wrote"
+            f"{', '.join(map(str, directories))}: no evaluation with samples; "
+            "give a directory that `paramrag eval --out` wrote"
         )
     configurations = [configuration for _, configuration, _ in found]
     cells = [
