@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test check lint types unit format clean
+.PHONY: install demo study test check lint types unit format clean
 
 install: $(STAMP)
 
@@ -13,11 +13,23 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints/cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints/cpu.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints/cpu.txt --editable '.[dev,dense]'
+	$(BIN)/python -m pip install --quiet --constraint constraints/cpu.txt --editable '.[dev,dense,report]'
 	touch $@
 
 demo: install
 	$(BIN)/paramrag demo
+
+# Question files with their passages, NAME.jsonl. Interrupted, it goes on; exit code 1 means that some samples failed.
+STUDY_DATA ?= data
+STUDY_OUT ?= runs/study
+STUDY_OPTIONS ?=
+
+study: install
+	for file in recipes/study-*.yaml; do \
+	  $(BIN)/paramrag study $$file --data $(STUDY_DATA) --out $(STUDY_OUT) --write docs/study.md $(STUDY_OPTIONS) \
+	    || [ $$? -eq 1 ] || exit 1; \
+	done
+	$(BIN)/paramrag report $(STUDY_OUT)/runs --out $(STUDY_OUT)/report.html
 
 test: lint types unit
 

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 
 from .aggregate import aggregator as aggregator_of
 from .aggregate import weighting as weighting_of
+from .aggregate.joining import join
+from .conditions import Conditions
 from .config import Recipe, load_recipe
 from .errors import ConfigError, NotFoundError, did_you_mean
 from .infer import Completion, Engine, Request
 from .models import prompt_ids
+from .parameterize import task_adapter
 from .retrieve import Retriever
 from .retrieve import retriever as retriever_of
 from .store import Collection
-from .types import AdapterKey, Answer, Hit, Injection, Trace, Used
+from .types import AdapterKey, Answer, Hit, Injection, Query, Trace, Used
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ MODES = {
 class _Prepared:
     """A question ready for the engine, and what went into it."""
 
+    question: str
     request: Request
     used: tuple[Used, ...]
     retrieve_ms: float
@@ -75,6 +79,8 @@ class Pipeline:
         top_p: float = 1.0,
         seed: int = 0,
         stop: Sequence[str] = (),
+        base_injection: Injection | None = None,
+        conditions: Conditions | None = None,
     ) -> None:
         """Settles everything but the question.
 
@@ -87,6 +93,8 @@ class Pipeline:
             retriever: `bm25`, `dense`, `hybrid`, or a function (query, k) -> hits.
             aggregator: how adapters are combined: `concat`, or another rule with its options, `ties:density=0.2`.
             weighting: how much each counts.
+            base_injection: on in every mode, beneath the adapters: a task adapter, as a control.
+            conditions: noise in text or adapters, damage to adapters; None for none.
 
         Raises:
             ConfigError: an unknown mode or rule, or counts that do not fit.
@@ -104,8 +112,17 @@ class Pipeline:
         self._aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
         self._max_new_tokens, self._temperature, self._top_p = max_new_tokens, temperature, top_p
         self._seed, self._stop = seed, tuple(stop)
+        if base_injection and self.adapter_k and base_injection.activation != self.recipe.activation:
+            raise ConfigError(
+                f"base_injection has activation {base_injection.activation}, recipe {self.recipe.name!r} "
+                f"{self.recipe.activation}; make both under recipes of the same activation"
+            )
+        self._base_injection = base_injection
+        # adapters that were trained on top of the task adapter are used on top of it
+        self._beneath = task_adapter(engine, self.recipe) if self.recipe.task and self.adapter_k else None
+        self._conditions = conditions or Conditions()
 
-    def ask(self, question: str) -> Answer:
+    def ask(self, question: str | Query) -> Answer:
         """Answers one question.
 
         Raises:
@@ -114,33 +131,45 @@ class Pipeline:
         """
         return self.ask_many([question])[0]
 
-    def ask_many(self, questions: Sequence[str]) -> list[Answer]:
+    def ask_many(self, questions: Sequence[str | Query]) -> list[Answer]:
         """Answers questions in batches; each answer is what `ask` would give."""
         started = time.perf_counter()
         prepared = [self._prepare(question) for question in questions]
         completions = self.engine.generate([entry.request for entry in prepared])
         total_ms = (time.perf_counter() - started) * 1000
         return [
-            self._answer(question, entry, completion, total_ms)
-            for question, entry, completion in zip(questions, prepared, completions, strict=True)
+            self._answer(entry, completion, total_ms) for entry, completion in zip(prepared, completions, strict=True)
         ]
 
-    def stream(self, question: str) -> Iterator[str]:
+    def stream(self, question: str | Query) -> Iterator[str]:
         """Yields the answer's text as it grows."""
         yield from self.engine.stream(self._prepare(question).request)
 
-    def _prepare(self, question: str) -> _Prepared:
-        if not question.strip():
+    def hits(self, question: str | Query) -> tuple[list[Hit], list[Hit]]:
+        """Returns the passages for the prompt and those whose adapters are injected, under the conditions."""
+        query = Query(question) if isinstance(question, str) else question
+        if not query.text.strip():
             raise ConfigError("the question is empty; expected some text")
+        if query.hits is not None:
+            found = list(query.hits)
+        else:
+            found = self._retriever(query.text, self.top_k) if self.top_k else []
+        for_text, for_weights = found[: self.text_k], found[: self.adapter_k]
+        if self._conditions.text:
+            for_text = self._conditions.text(query, for_text)
+        if self._conditions.adapters:
+            for_weights = self._conditions.adapters(query, for_weights)
+        return for_text, for_weights
+
+    def _prepare(self, question: str | Query) -> _Prepared:
         started = time.perf_counter()
-        hits = self._retriever(question, self.top_k) if self.top_k else []
+        for_text, for_weights = self.hits(question)
         retrieved = time.perf_counter()
-        weights = self._weigh([hit.score for hit in hits[: self.adapter_k]])
-        injection = self._inject(hits[: self.adapter_k], weights)
+        weights = self._weigh([hit.score for hit in for_weights])
+        injection = self._inject(for_weights, weights)
         gathered = time.perf_counter()
-        passages = [hit.passage for hit in hits[: self.text_k]]
         request = Request(
-            prompt_ids(self.engine.base.tokenizer, question, passages),
+            prompt_ids(self.engine.base.tokenizer, question, [hit.passage for hit in for_text]),
             injection,
             max_new_tokens=self._max_new_tokens,
             temperature=self._temperature,
@@ -148,36 +177,48 @@ class Pipeline:
             seed=self._seed,
             stop=self._stop,
         )
-        used = tuple(
-            Used(
-                hit=hit,
-                in_text=rank < self.text_k,
-                adapter=self._key(hit) if rank < self.adapter_k else None,
-                weight=weights[rank] if rank < self.adapter_k else 0.0,
-            )
-            for rank, hit in enumerate(hits)
+        return _Prepared(
+            question.text if isinstance(question, Query) else question,
+            request,
+            tuple(self._used(for_text, for_weights, weights)),
+            (retrieved - started) * 1000,
+            (gathered - retrieved) * 1000,
         )
-        return _Prepared(request, used, (retrieved - started) * 1000, (gathered - retrieved) * 1000)
+
+    def _used(self, for_text: Sequence[Hit], for_weights: Sequence[Hit], weights: Sequence[float]) -> Iterator[Used]:
+        """Yields what each passage contributed, rank by rank; conditions may put two passages into one rank."""
+        for rank in range(max(len(for_text), len(for_weights))):
+            text = for_text[rank] if rank < len(for_text) else None
+            adapted = for_weights[rank] if rank < len(for_weights) else None
+            both = text is not None and adapted is not None and text.passage.id == adapted.passage.id
+            if text is not None and not both:
+                yield Used(text, in_text=True, adapter=None, weight=0.0)
+            if adapted is not None:
+                yield Used(adapted, in_text=both, adapter=self._key(adapted), weight=weights[rank])
 
     def _inject(self, hits: Sequence[Hit], weights: Sequence[float]) -> Injection | None:
         if not hits:
-            return None
+            return self._base_injection
         base, recipe = self.engine.fingerprint, self.recipe
+        layout, passage_ids = self.engine.layout(recipe), [hit.passage.id for hit in hits]
         try:
-            rows = self.collection.gather([hit.passage.id for hit in hits], base=base, recipe=recipe.id)
+            rows = (self._conditions.source or self.collection).gather(passage_ids, base=base, recipe=recipe.id)
         except NotFoundError as error:
             raise NotFoundError(
                 f"{error}\nMode {self.mode.name} injects adapters of recipe {recipe.name!r} ({recipe.id}) for "
                 f"{self.engine.base.name}; make them with `paramrag encode`, or ask in mode t-rag"
             ) from error
-        return self._aggregate(self.engine.layout(recipe), rows, weights, recipe.activation)
+        if self._conditions.rows:
+            rows = self._conditions.rows(layout, rows, passage_ids)
+        own = self._aggregate(layout, rows, weights, recipe.activation)
+        return join([self._base_injection, self._beneath, own])
 
     def _key(self, hit: Hit) -> AdapterKey:
         return AdapterKey(hit.passage.id, self.engine.fingerprint, self.recipe.id)
 
-    def _answer(self, question: str, entry: _Prepared, completion: Completion, total_ms: float) -> Answer:
+    def _answer(self, entry: _Prepared, completion: Completion, total_ms: float) -> Answer:
         return Answer(
-            question=question,
+            question=entry.question,
             mode=self.mode.name,
             text=completion.text.strip(),
             used=entry.used,

@@ -159,6 +159,22 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """A question and how it is put. A plain string is a question in free text."""
+
+    text: str
+    """What is searched for and asked."""
+    form: Literal["question", "claim"] = "question"
+    """A claim is to be judged, not answered."""
+    choices: tuple[str, ...] = ()
+    """The only answers allowed, named in the prompt; none for free text."""
+    id: str = ""
+    """Whose question it is, where somebody keeps count."""
+    hits: tuple[Hit, ...] | None = None
+    """Passages given with it, best first; None: retrieve them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Used:
     """What one hit contributed to one answer."""
 

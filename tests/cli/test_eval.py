@@ -84,6 +84,12 @@ def test_eval_refuses_bad_input(run: Run, encoded: Path, files: Path, tmp_path: 
         ((encoded, "--data", tmp_path / "bad.jsonl", "--model", tiny_model_folder), "unknown question format"),
         ((encoded, *good, "--modes", "t-rag,ptrag"), "did you mean 'pt-rag'"),
         ((encoded, *good, "--modes", ","), "names no mode"),
+        ((encoded, *good, "--role", "noise"), "give both"),
+        ((encoded, *good, "--task", "choice"), "did you mean 'choices'"),
+        ((encoded, *good, "--metrics", "em,has_answer_judge"), "needs a judge"),
+        ((encoded, *good, "--judge", "gpt"), "expected openai:MODEL"),
+        ((encoded, *good, "--adapters", "replac-all"), "did you mean 'replace-all'"),
+        ((encoded, *good, "--oracle"), "no question comes with passages"),
         ((tmp_path / "none", *good), "there is no collection"),
     ):
         ran = run("eval", *arguments)
@@ -91,14 +97,57 @@ def test_eval_refuses_bad_input(run: Run, encoded: Path, files: Path, tmp_path: 
         assert said in ran.err
 
 
+def test_eval_under_conditions(run: Run, files: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
+    from .conftest import TEXTS
+
+    passages = [{"title": name, "text": text, "gold": True} for name, text in TEXTS.items() if name.endswith(".txt")]
+    others = [{"title": f"Lake {n}", "text": f"Lake {n} is deep and cold.", "gold": True} for n in range(4)]
+    data = tmp_path / "towers.jsonl"
+    entries = [
+        {"id": f"q{n}", "question": f"What is {passage['title']}?", "answers": ["84"], "passages": [passage]}
+        for n, passage in enumerate([*passages, *others])
+    ]
+    data.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    directory = tmp_path / "collection"
+    assert run("add", directory, data).code == 0
+    options = ("--data", data, "--model", tiny_model_folder, "--recipe", files / "small.yaml", "--max-new-tokens", 2)
+    oracle = run("eval", directory, *options, "--modes", "t-rag", "--oracle", "--json")
+    assert oracle.code == 0, oracle.err
+    assert oracle.json["retrieval"]["hit@1"] == 1.0
+    noisy = ("--oracle", "--text", "replace-all", "--modes", "pt-rag", "--adapters", "shuffled+scaled(0.5)")
+    ran = run("eval", directory, *options, *noisy, "--encode", "--out", tmp_path / "run", "--json")
+    assert ran.code in (0, 1), ran.err  # a lake yields no training item
+    held = json.loads((tmp_path / "run" / "run.json").read_text())["configuration"]
+    assert held.items() >= {"data": "towers", "given": "gold", "text": "replace-all"}.items()
+    assert held["adapters"] == "shuffled+scaled(0.5)"
+    assert ran.json["retrieval"]["hit@1"] == 0.0
+    control = run(
+        "eval", directory, *options, "--modes", "p-rag", "--limit", 2, "--shuffled-text", "--json", "--oracle"
+    )
+    assert control.code == 0, control.err
+    assert "2 passages (0 have an adapter already)" in control.err
+
+
+def test_eval_is_graded_by_a_judge(
+    run: Run, encoded: Path, files: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    options = ("--data", files / "questions.jsonl", "--model", tiny_model_folder, "--modes", "vanilla", "--json")
+    judged = ("--judge", f"local:{tiny_model_folder}", "--metrics", "em,contains", "--max-new-tokens", 3)
+    ran = run("eval", encoded, *options, *judged, "--out", tmp_path / "run")
+    assert ran.code == 0, ran.err
+    assert list(ran.json["modes"]["vanilla"])[2:] == ["em", "contains", "has_answer_judge", "judge_agreement"]
+    verdicts = [json.loads(line) for line in (tmp_path / "run" / "judge.jsonl").read_text().splitlines()]
+    assert {entry["id"] for entry in verdicts} <= {"q1", "q2"}
+
+
 def _write_run(directory: Path, right: list[int]) -> Path:
     """Writes a run whose questions are answered right or wrong as told."""
     from paramrag.evaluate import Question, evaluate
-    from paramrag.types import Answer, Trace
+    from paramrag.types import Answer, Query, Trace
 
     class Fixed:
-        def ask_many(self, questions: list[str]) -> list[Answer]:
-            return [Answer(q, "t-rag", "yes" if right[int(q)] else "no", (), Trace()) for q in questions]
+        def ask_many(self, questions: list[Query]) -> list[Answer]:
+            return [Answer(q.text, "t-rag", "yes" if right[int(q.text)] else "no", (), Trace()) for q in questions]
 
     evaluate({"t-rag": Fixed()}, [Question(f"q{n}", str(n), ("yes",)) for n in range(len(right))], directory)
     return directory

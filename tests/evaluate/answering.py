@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from paramrag.evaluate import JudgedPassage, Question
-from paramrag.types import Answer, Hit, Passage, Trace, Used
+from paramrag.types import Answer, Hit, Passage, Query, Trace, Used
 
 
 def passage(number: int) -> Passage:
@@ -23,9 +23,9 @@ class Table:
         self.hits = hits or {}
         self.calls: list[list[str]] = []
 
-    def ask_many(self, questions: list[str], /) -> list[Answer]:
-        self.calls.append(questions)
-        return [self._answer(text) for text in questions]
+    def ask_many(self, questions: list[Query], /) -> list[Answer]:
+        self.calls.append([query.text for query in questions])
+        return [self._answer(query.text) for query in questions]
 
     def _answer(self, text: str) -> Answer:
         if text not in self.texts:

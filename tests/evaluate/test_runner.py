@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from paramrag.errors import EvaluationError
 from paramrag.evaluate import Question, Summary, evaluate, read_run, read_run_samples
+from paramrag.types import Query
 
 from .answering import Table, question
 
@@ -273,12 +274,12 @@ def test_metric_defined_for_no_question_has_no_mean() -> None:
 
 
 class Short(Table):
-    def ask_many(self, questions: list[str], /):  # type: ignore[no-untyped-def]
+    def ask_many(self, questions: list[Query], /):  # type: ignore[no-untyped-def]
         return super().ask_many(questions)[:-1]
 
 
 class Reversed(Table):
-    def ask_many(self, questions: list[str], /):  # type: ignore[no-untyped-def]
+    def ask_many(self, questions: list[Query], /):  # type: ignore[no-untyped-def]
         return super().ask_many(questions)[::-1]
 
 
@@ -292,8 +293,8 @@ def test_pipelines_that_lose_or_mix_answers_are_found_out() -> None:
 
 def test_interrupt_is_no_failed_sample(tmp_path: Path) -> None:
     class Interrupted(Table):
-        def ask_many(self, questions: list[str], /):  # type: ignore[no-untyped-def]
-            if "What is 2?" in questions:
+        def ask_many(self, questions: list[Query], /):  # type: ignore[no-untyped-def]
+            if "What is 2?" in [query.text for query in questions]:
                 raise KeyboardInterrupt
             return super().ask_many(questions)
 

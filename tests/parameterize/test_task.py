@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from paramrag import Engine
+from paramrag import Collection, Engine, Pipeline, StaticParameterizer
+from paramrag.aggregate import concat
 from paramrag.config import Recipe
 from paramrag.errors import TrainingError
 from paramrag.parameterize import task
-from paramrag.types import Adapter
+from paramrag.types import Adapter, Injection
 from tiny import make_passage, tiny_base
 
 RECIPE = Recipe(layers="2-3", epochs=3, batch_items=6)
@@ -48,3 +49,29 @@ def test_it_is_trained_once_and_the_same_under_recipes_that_use_it(monkeypatch: 
 def test_a_corpus_without_items_is_refused() -> None:
     with pytest.raises(TrainingError, match="no training item"):
         task.train_task(Engine(tiny_base()), RECIPE, [(make_passage(0)[0], [])])
+
+
+def test_a_pipeline_puts_it_beneath_adapters_that_were_trained_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "PASSAGES", 1)
+    engine = Engine(tiny_base())
+    recipe = RECIPE.model_copy(update={"task": True, "layers": "3"})
+    collection = Collection.open(tmp_path / "c")
+    passage, items = make_passage(2)
+    collection.add([passage])
+    collection.put_items("items", {passage.id: items})
+    StaticParameterizer(engine, recipe).encode(collection)
+    seen: list[Injection | None] = []
+    generate = engine.generate
+    monkeypatch.setattr(engine, "generate", lambda requests: seen.append(requests[0].injection) or generate(requests))
+    Pipeline(collection, engine, "p-rag", recipe=recipe).ask(items[0].question)
+    beneath = task.task_adapter(engine, recipe)
+    adapter = collection.adapter(passage.id)
+    own = concat(adapter.layout, adapter.row[None], [1.0], "answer")
+    (injection,) = seen
+    assert injection is not None
+    for name in own.a:
+        update = torch.einsum("lri,lro->loi", injection.a[name], injection.b[name])
+        parts = [torch.einsum("lri,lro->loi", one.a[name], one.b[name]) for one in (beneath, own)]
+        torch.testing.assert_close(update, parts[0] + parts[1], atol=1e-5, rtol=1e-4)

@@ -74,21 +74,27 @@ class Endpoint:
     ) -> None:
         self._client.close()
 
-    def chat(self, model: str, messages: Sequence[dict[str, str]]) -> Reply:
+    def chat(self, model: str, messages: Sequence[dict[str, str]], *, temperature: float | None = None) -> Reply:
         """Returns the server's reply; waits and tries again on 429, 5xx, broken connections and unreadable answers.
+
+        Args:
+            model: as the server calls it.
+            messages: {"role", "content"}, in order.
+            temperature: 0 for the likeliest answer; None for the server's own.
 
         Raises:
             EndpointRefusedError: wrong key, address or model: no other request would fare better.
             AugmentError: this request failed for good.
         """
+        body: dict[str, Any] = {"model": model, "messages": list(messages)}
+        if temperature is not None:
+            body["temperature"] = temperature
         trouble, wait_s = "", 0.0
         for attempt in range(self._attempts):
             time.sleep(wait_s)
             wait_s = self._backoff_s * 2**attempt * random.uniform(0.8, 1.2)
             try:
-                response = self._client.post(
-                    f"{self.url}/chat/completions", json={"model": model, "messages": list(messages)}
-                )
+                response = self._client.post(f"{self.url}/chat/completions", json=body)
             except httpx.TransportError as error:
                 trouble = f"{type(error).__name__}: {error}"
                 continue

@@ -16,9 +16,11 @@ from .progress import bars
 from .session import choose_recipe, load_engine, open_collection
 
 if TYPE_CHECKING:
-    from ..evaluate import Estimate, Question, Summary
-    from ..parameterize import StaticParameterizer
+    from ..evaluate import Estimate, Summary
+    from ..evaluate.cell import Cell
     from ..store import Collection
+
+_STEPS = "replace-last, replace-first, replace-all"
 
 
 def run(
@@ -32,7 +34,41 @@ def run(
         Path | None, typer.Option(metavar="RUN", help="Directory of the run; makes it resumable and comparable.")
     ] = None,
     encode: Annotated[
-        bool, typer.Option("--encode/--no-encode", help="First encode what is retrieved and has no adapter.")
+        bool, typer.Option("--encode/--no-encode", help="First encode what is needed and has no adapter.")
+    ] = False,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="How to ask, instead of as the file says, such as choices.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="A,B", help="What to measure.  [default: what the tasks call for]")
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Let a model grade too: openai:MODEL or local:MODEL.")
+    ] = None,
+    judge_url: Annotated[str | None, typer.Option(metavar="URL", help="Endpoint of an openai:MODEL judge.")] = None,
+    judge_cache: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where verdicts are kept.  [default: RUN/judge.jsonl]")
+    ] = None,
+    oracle: Annotated[
+        bool,
+        typer.Option("--oracle", help="Give each question its gold passages instead of retrieved ones."),
+    ] = False,
+    role: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE", help="With --oracle: its passages of this role, such as counterfactual."),
+    ] = None,
+    text: Annotated[str | None, typer.Option(metavar="STEPS", help=f"Disturb the text: {_STEPS}.")] = None,
+    adapters: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STEPS", help=f"Disturb the adapters: {_STEPS}, shuffled, random, scaled(X), quantised(BITS)."
+        ),
+    ] = None,
+    shuffled_text: Annotated[
+        bool, typer.Option("--shuffled-text", help="Use adapters of the passages' words in random order.")
+    ] = False,
+    task_adapter: Annotated[
+        bool, typer.Option("--task-adapter", help="In every mode, have an adapter on that knows no passage.")
     ] = False,
     top_k: options.TopK = 3,
     recipe: options.RecipeName = None,
@@ -49,85 +85,80 @@ def run(
     """Measure modes on a file of questions.
 
     Every mean comes with its 95 % interval. A question that fails is counted, and scores as an empty answer.
+    Conditions are steps with + between, applied in order: --adapters "shuffled+scaled(0.5)".
     """
-    names = list(dict.fromkeys(name.strip() for name in modes.split(",") if name.strip()))
+    names = _names(modes)
     if not names:
         raise typer.BadParameter("names no mode; expected some such as t-rag,pt-rag", param_hint="--modes")
+    if role and not oracle:
+        raise typer.BadParameter("chooses which passages --oracle gives; give both", param_hint="--role")
     from .. import evaluate
-    from ..parameterize import StaticParameterizer
-    from ..pipeline import Pipeline
+    from ..evaluate.cell import Cell, Setting
+    from ..evaluate.controls import control_of
 
     collection = open_collection(directory)
-    questions = evaluate.load_questions(data, limit)
+    questions = evaluate.load_questions(data, limit, task)
+    measured = evaluate.metrics_for(questions) if metrics is None else tuple(map(evaluate.metric, _names(metrics)))
+    about: dict[str, str] = {"data": data.stem}
+    if judge:
+        from ..evaluate.judging import judge as judge_of
+
+        cache = judge_cache or (out / "judge.jsonl" if out else None)
+        measured += judge_of(judge, base_url=judge_url, cache=cache, device=device, dtype=dtype).metrics()
+        about["judge"] = judge
     advice = "Nothing is lost; run the same command again to go on." if out else "Give --out to go on where it stopped."
     with resumable(advice):
         with bars(quiet=json) as progress:
             engine = load_engine(model, device, dtype, progress)
-        chosen = choose_recipe(collection, engine, recipe)
-        pipelines = {
-            name: Pipeline(
-                collection,
-                engine,
-                name,
-                top_k=top_k,
-                recipe=chosen,
-                retriever=retriever,
-                aggregator=aggregator,
-                weighting=weighting,
-                max_new_tokens=max_new_tokens,
-                seed=seed,
-            )
-            for name in names
-        }
-        if encode:
-            _encode_retrieved(StaticParameterizer(engine, chosen), collection, retriever, top_k, questions, quiet=json)
+        setting = Setting(
+            choose_recipe(collection, engine, recipe),
+            top_k=top_k,
+            retriever=retriever,
+            aggregator=aggregator,
+            weighting=weighting,
+            max_new_tokens=max_new_tokens,
+            given=(role or "gold") if oracle else None,
+            text=text,
+            adapters=adapters,
+            shuffled_text=shuffled_text,
+            task_adapter=task_adapter,
+            seed=seed,
+        )
+        control = control_of(collection) if shuffled_text else None
+        cell = Cell(collection, engine, questions, setting, control=control)
+        for name in names:
+            cell.pipeline(name)  # settings that cannot work are refused before anything is paid
+        if encode or shuffled_text:
+            _encode_needed(cell, names, control, quiet=json)
         with bars(quiet=json) as progress:
-            summary = evaluate.evaluate(
-                pipelines,
-                questions,
-                out,
-                configuration={
-                    "model": engine.fingerprint,
-                    "recipe": chosen.id,
-                    "top_k": top_k,
-                    "retriever": retriever,
-                    "aggregator": aggregator,
-                    "weighting": weighting,
-                    "max_new_tokens": max_new_tokens,
-                },
-                seed=seed,
-                progress=progress,
-            )
+            summary = cell.run(names, out, metrics=measured, about=about, progress=progress)
     emit(summary.to_json()) if json else _show(summary, out)
     if any(found.failed for found in summary.modes.values()):
         raise typer.Exit(PARTLY)
 
 
-def _encode_retrieved(
-    parameterizer: StaticParameterizer,
-    collection: Collection,
-    retriever: str,
-    top_k: int,
-    questions: Sequence[Question],
-    *,
-    quiet: bool,
-) -> None:
-    """Encodes the passages that the questions retrieve and that have no adapter; says first what it costs."""
-    from ..retrieve import retriever as retriever_of
+def _names(given: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
 
-    retrieve = retriever_of(retriever, collection)
-    wanted: dict[str, None] = {}
+
+def _encode_needed(cell: Cell, modes: Sequence[str], control: Collection | None, *, quiet: bool) -> None:
+    """Encodes the passages whose adapters the questions need and that have none; says first what it costs."""
+    from ..evaluate.controls import encode_shuffled
+    from ..parameterize import StaticParameterizer
+
     with bars(quiet=quiet) as progress:
-        for done, question in enumerate(questions, 1):
-            wanted.update((hit.passage.id, None) for hit in retrieve(question.question, top_k))
-            if progress:
-                progress("retrieve", done, len(questions))
-    passage_ids = list(wanted)
-    if collection.encoded(parameterizer.engine.fingerprint, parameterizer.recipe.id).issuperset(passage_ids):
+        wanted = cell.adapters_needed(modes, progress)
+    parameterizer = StaticParameterizer(cell.engine, cell.setting.recipe)
+    target = control or cell.collection
+    missing = set(wanted) - target.encoded(cell.engine.fingerprint, parameterizer.recipe.id)
+    if not missing:
         return
-    show_estimate(parameterizer.estimate(collection, passage_ids), parameterizer.recipe.name, console(stderr=True))
+    show_estimate(parameterizer.estimate(target, wanted), parameterizer.recipe.name, console(stderr=True))
     with bars(quiet=quiet) as progress:
-        report = parameterizer.encode(collection, passage_ids, progress=progress)
+        if control:
+            report = encode_shuffled(parameterizer, cell.collection, control, wanted, progress=progress)
+        else:
+            report = parameterizer.encode(cell.collection, wanted, progress=progress)
     show_report(report, console(stderr=True))
 
 

@@ -4,9 +4,13 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .asking import oracle, query_of
 from .compare import Comparison, compare
 from .datasets import load_questions
 from .metrics import METRICS, Metric, metric, metrics_for
+from .metrics.judge import Judge
+from .noise import AnyPassage, OtherQuestions
+from .passage_log import read_passages
 from .questions import JudgedPassage, Question
 from .run_directory import read_run, read_run_samples
 from .runner import AskMany, evaluate
@@ -16,13 +20,16 @@ from .summary import ModeSummary, Summary, retrieval_of
 
 __all__ = [
     "METRICS",
+    "AnyPassage",
     "AskMany",
     "Comparison",
     "Estimate",
+    "Judge",
     "JudgedPassage",
     "McNemar",
     "Metric",
     "ModeSummary",
+    "OtherQuestions",
     "Question",
     "Sample",
     "Summary",
@@ -33,7 +40,10 @@ __all__ = [
     "mcnemar",
     "metric",
     "metrics_for",
+    "oracle",
     "paired_difference",
+    "query_of",
+    "read_passages",
     "read_run",
     "read_run_samples",
     "retrieval_of",

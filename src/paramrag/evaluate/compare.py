@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EvaluationError, did_you_mean
-from .metrics import METRICS
+from .metrics import is_binary
 from .run_directory import read_run, read_run_samples
 from .samples import Sample
 from .statistics import Estimate, McNemar, mcnemar, paired_difference
@@ -95,7 +95,6 @@ def compare(
             f"metric {metric!r} is defined for none of the {len(common)} common questions; use another"
         )
     a_values, b_values = [scores_a[i] or 0.0 for i in both], [scores_b[i] or 0.0 for i in both]
-    binary = metric in METRICS and METRICS[metric].binary
     return Comparison(
         metric=metric,
         mode_a=mode_a,
@@ -103,7 +102,7 @@ def compare(
         mean_a=sum(a_values) / len(both),
         mean_b=sum(b_values) / len(both),
         difference=paired_difference(a_values, b_values, seed=seed),
-        mcnemar=mcnemar(a_values, b_values) if binary else None,
+        mcnemar=mcnemar(a_values, b_values) if is_binary(metric) else None,
         left_out=len(samples_a.keys() | samples_b.keys()) - len(both),
         failed_a=sum(samples_a[sample_id].error is not None for sample_id in common),
         failed_b=sum(samples_b[sample_id].error is not None for sample_id in common),

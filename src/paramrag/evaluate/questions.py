@@ -33,10 +33,12 @@ class Question:
     passages: tuple[JudgedPassage, ...] = ()
     """The passages that came with it, gold and others."""
     task: str = "qa"
-    """`qa`, `fact_verification`, `slot_filling`, `conflict`, `new_knowledge`, `retrieval`."""
+    """`qa`, `yes_no`, `choices`, `fact_verification`, `slot_filling`, `conflict`, `new_knowledge`, `retrieval`."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Everything else the file says. Conflict sets put tuples here: `counterfactual`, what the passages that
     contradict the other source say, and `original`, what they contradict."""
+    choices: tuple[str, ...] = ()
+    """The only answers allowed; they are named in the prompt. Empty for free text."""
 
     @property
     def gold_ids(self) -> frozenset[str]:

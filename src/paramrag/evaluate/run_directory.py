@@ -1,4 +1,4 @@
-"""The directory of one run: `run.json`, `summary.json`, and `<mode>/samples.jsonl`.
+"""The directory of one run: `run.json`, `summary.json`, `passages.jsonl`, and `<mode>/samples.jsonl`.
 
 `run.json` says what was run. A directory that holds another run is refused: mixed samples would be worthless, and
 nobody would see it.
@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from ..errors import EvaluationError
 from ..types import content_hash
 from .metrics import Metric
+from .passage_log import PassageLog
 from .questions import Question
 from .samples import Sample, SampleLog, read_samples
 
@@ -99,6 +100,14 @@ class RunDirectory:
             raise EvaluationError(f"mode {mode!r} cannot name a directory; use letters, digits and . _ + -")
         return SampleLog(self.path / mode / "samples.jsonl")
 
+    def passages(self) -> PassageLog:
+        """Opens the file of passage texts for appending.
+
+        Raises:
+            EvaluationError: it is damaged.
+        """
+        return PassageLog(self.path / "passages.jsonl")
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replaces summary.json, whole or not at all."""
         _write_json(self.path / "summary.json", summary)
@@ -170,9 +179,10 @@ def versions() -> dict[str, str | None]:
 
 
 def _judged_by(question: Question) -> list[Any]:
-    """Everything of a question that its scores depend on."""
+    """Everything of a question that its prompt and its scores depend on."""
     sides = [list(question.metadata.get(side, ())) for side in ("counterfactual", "original")]
-    return [question.id, question.question, question.answers, sorted(question.gold_ids), *sides]
+    asked = [question.task, question.choices]
+    return [question.id, question.question, question.answers, sorted(question.gold_ids), *sides, *asked]
 
 
 def _differences(held: Any, given: Any, where: str = "") -> Iterator[str]:

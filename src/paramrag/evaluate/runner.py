@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import EvaluationError
-from ..types import Answer, Progress
+from ..types import Answer, Hit, Progress, Query
+from .asking import query_of
 from .metrics import Metric, metric, metrics_for
+from .passage_log import PassageLog
 from .questions import Question
 from .run_directory import RunDirectory, identify, read_run_samples
 from .samples import Sample, SampleLog, score
@@ -26,7 +28,7 @@ _log = logging.getLogger(__name__)
 class AskMany(Protocol):
     """Anything that answers questions in batches; `Pipeline` is one."""
 
-    def ask_many(self, questions: list[str], /) -> Sequence[Answer]:
+    def ask_many(self, questions: list[Query], /) -> Sequence[Answer]:
         """Returns one answer per question, in their order."""
         ...
 
@@ -36,6 +38,7 @@ def evaluate(
     questions: Sequence[Question],
     out: str | Path | None = None,
     *,
+    given: Mapping[str, Sequence[Hit]] | None = None,
     metrics: Iterable[str | Metric] | None = None,
     batch: int = 8,
     configuration: Mapping[str, Any] | None = None,
@@ -50,6 +53,7 @@ def evaluate(
         questions: ids must be unique.
         out: run directory. What it already holds of this run is not asked again, and modes of it that are not in
             `pipelines` stay part of the summary. None keeps everything in memory.
+        given: passages to give instead of retrieving, by question id (see `oracle`); None: retrieve.
         metrics: names or metrics; None takes what the questions' tasks call for.
         batch: questions per call of a pipeline. A batch that fails is asked again one by one; a question that fails
             alone is recorded with its error and scores as an empty prediction.
@@ -69,10 +73,10 @@ def evaluate(
             run.claim(identify(configuration or {}, seed, chosen, questions))
         samples: dict[str, list[Sample]] = {}
         for mode, pipeline in pipelines.items():
-            with run.log(mode) if run else nullcontext() as log:
+            with run.log(mode) if run else nullcontext() as log, run.passages() if run else nullcontext() as texts:
                 if log and retry_failed:
                     log.drop_failed()
-                samples[mode] = _ask(mode, pipeline, questions, chosen, batch, log, progress)
+                samples[mode] = _ask(mode, pipeline, questions, given, chosen, batch, log, texts, progress)
         if run:
             samples |= {mode: found for mode, found in read_run_samples(run.path).items() if mode not in samples}
         summary = summarise(samples, questions, chosen, seed=seed)
@@ -85,9 +89,11 @@ def _ask(
     mode: str,
     pipeline: AskMany,
     questions: Sequence[Question],
+    given: Mapping[str, Sequence[Hit]] | None,
     metrics: Sequence[Metric],
     batch: int,
     log: SampleLog | None,
+    texts: PassageLog | None,
     progress: Progress | None,
 ) -> list[Sample]:
     """Asks what the log does not hold yet; returns all samples in the order of the questions."""
@@ -97,8 +103,11 @@ def _ask(
         progress(mode, len(samples), len(questions))
     for start in range(0, len(left), batch):
         asked = left[start : start + batch]
-        outcomes = _outcomes(pipeline, asked)
+        hits = [None if given is None else given.get(entry.id, ()) for entry in asked]
+        outcomes = _outcomes(pipeline, [query_of(entry, own) for entry, own in zip(asked, hits, strict=True)])
         scored = [score(question, outcome, metrics) for question, outcome in zip(asked, outcomes, strict=True)]
+        if texts:  # before the samples that name them
+            texts.add(hit.passage for outcome in outcomes if isinstance(outcome, Answer) for hit in outcome.hits)
         if log:
             log.append(scored)
         samples |= {sample.id: sample for sample in scored}
@@ -107,24 +116,24 @@ def _ask(
     return [samples[question.id] for question in questions]
 
 
-def _outcomes(pipeline: AskMany, questions: Sequence[Question]) -> list[Answer | Exception]:
+def _outcomes(pipeline: AskMany, queries: Sequence[Query]) -> list[Answer | Exception]:
     """Answers, or why there is none; a batch that fails is asked one by one, so that one question costs only itself."""
     try:
-        return list(_answers(pipeline, questions))
+        return list(_answers(pipeline, queries))
     except Exception as error:  # noqa: BLE001 - whatever a pipeline raises is this sample's result
-        if len(questions) == 1:
-            _log.info("question %s failed", questions[0].id, exc_info=error)
+        if len(queries) == 1:
+            _log.info("question %s failed", queries[0].id, exc_info=error)
             return [error]
-    return [outcome for question in questions for outcome in _outcomes(pipeline, [question])]
+    return [outcome for query in queries for outcome in _outcomes(pipeline, [query])]
 
 
-def _answers(pipeline: AskMany, questions: Sequence[Question]) -> Sequence[Answer]:
-    answers = pipeline.ask_many([question.question for question in questions])
-    if len(answers) != len(questions):
-        raise EvaluationError(f"the pipeline gave {len(answers)} answers to {len(questions)} questions")
-    for answer, question in zip(answers, questions, strict=True):
-        if answer.question.strip() != question.question.strip():
-            raise EvaluationError(f"the pipeline answered {answer.question!r} where {question.question!r} was asked")
+def _answers(pipeline: AskMany, queries: Sequence[Query]) -> Sequence[Answer]:
+    answers = pipeline.ask_many(list(queries))
+    if len(answers) != len(queries):
+        raise EvaluationError(f"the pipeline gave {len(answers)} answers to {len(queries)} questions")
+    for answer, query in zip(answers, queries, strict=True):
+        if answer.question.strip() != query.text.strip():
+            raise EvaluationError(f"the pipeline answered {answer.question!r} where {query.text!r} was asked")
     return answers
 
 

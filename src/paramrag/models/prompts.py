@@ -1,8 +1,8 @@
 """The one prompt template of every mode: the modes differ only in the passages they are given here.
 
-A prompt is the system message, then the passages if any, then the question, through the tokenizer's own chat
-template. The system message comes first, so that all prompts share their first tokens, and the question last, where
-small models attend best. Knows nothing of adapters and of generation.
+A prompt is the system message, then the passages if any, then the question with the answers it allows, through the
+tokenizer's own chat template. The system message comes first, so that all prompts share their first tokens, and the
+question last, where small models attend best. Knows nothing of adapters and of generation.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ModelError
-from ..types import Passage
+from ..types import Passage, Query
 
 # The best of six wordings for reading, 46.7 against 31.7-40.0 HasAnswer: SmolLM2-135M, 60 SQuAD questions, each with
 # its gold passage, greedy, 32 tokens; the 95 % interval is 12 points wide to each side. Ending in "Answer:": 31.7.
@@ -19,13 +19,13 @@ DEFAULT_SYSTEM = "You are a helpful assistant. Give the shortest correct answer,
 
 
 def prompt_ids(
-    tokenizer: Any, question: str, passages: Sequence[Passage] = (), *, system: str = DEFAULT_SYSTEM
+    tokenizer: Any, question: str | Query, passages: Sequence[Passage] = (), *, system: str = DEFAULT_SYSTEM
 ) -> list[int]:
     """Returns the token ids of a prompt that ends where the answer begins.
 
     Args:
         tokenizer: of the base model.
-        question: as the user asked it.
+        question: as the user asked it; a `Query` may be a claim, and name the answers it allows.
         passages: numbered and put before the question, in this order; none for closed-book modes.
         system: the instruction; empty for none.
     """
@@ -33,13 +33,13 @@ def prompt_ids(
     return chat_ids(tokenizer, [*messages, {"role": "user", "content": user_turn(question, passages)}])
 
 
-def user_turn(question: str, passages: Sequence[Passage] = ()) -> str:
-    """Returns the text of the user's turn: the passages, if any, then the question."""
+def user_turn(question: str | Query, passages: Sequence[Passage] = ()) -> str:
+    """Returns the text of the user's turn: the passages, if any, then the question and the answers it allows."""
     blocks = [
         f"Passage {number}: {passage.title}".rstrip() + f"\n{passage.text}"
         for number, passage in enumerate(passages, 1)
     ]
-    return "\n\n".join([*blocks, f"Question: {question}"])
+    return "\n\n".join([*blocks, _asked(question)])
 
 
 def chat_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
@@ -90,6 +90,13 @@ def stop_ids(tokenizer: Any, model: Any) -> tuple[int, ...]:
 
 # End-of-turn tokens of ChatML (Qwen, SmolLM), Llama 3, Gemma, and end-of-text of the first two
 _END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>")
+
+
+def _asked(question: str | Query) -> str:
+    query = Query(question) if isinstance(question, str) else question
+    lead = "Claim" if query.form == "claim" else "Question"
+    allowed = [f"Answer with one of these: {'; '.join(query.choices)}"] if query.choices else []
+    return "\n".join([f"{lead}: {query.text}", *allowed])
 
 
 def _takes_system(tokenizer: Any) -> bool:

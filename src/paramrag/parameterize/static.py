@@ -104,7 +104,7 @@ class StaticParameterizer:
         self.recipe = load_recipe(recipe)
         self.layout = engine.layout(self.recipe)
         self._storage, self._workers, self._memory = storage, workers, memory
-        self._batch = BATCH_PASSAGES.get(engine.base.device.type, BATCH_PASSAGES["cuda"])
+        self.batch_passages = BATCH_PASSAGES.get(engine.base.device.type, BATCH_PASSAGES["cuda"])
         settings = self.recipe.augmentation
         self._takes_given = settings.augmenter in ("auto", GIVEN_ITEMS)
         self._augment = augment
@@ -137,9 +137,9 @@ class StaticParameterizer:
             progress("encode", 0, len(missing))
 
         def batches() -> Iterator[list[tuple[Passage, list[TrainingItem]]]]:
-            for start in range(0, len(missing), self._batch):
-                passages = collection.passages(missing[start : start + self._batch])
-                items = self._items(collection, passages)
+            for start in range(0, len(missing), self.batch_passages):
+                passages = collection.passages(missing[start : start + self.batch_passages])
+                items = self.items(collection, passages)
                 items_used.update((key, len(own)) for key, own in items.items())
                 yield [(passage, items[passage.id]) for passage in passages]
 
@@ -166,7 +166,7 @@ class StaticParameterizer:
         wanted, missing = self._missing(collection, passage_ids)
         known = self._known_items(collection, missing)
         seconds, tokens = 0.0, 0
-        sample = missing[: self._batch]
+        sample = missing[: self.batch_passages]
         if sample:
             passages = collection.passages(sample)
             items = {p.id: known.get(p.id) or _stand_ins(p, self.recipe.augmentation.questions) for p in passages}
@@ -231,8 +231,8 @@ class StaticParameterizer:
             known |= collection.items(others, self._augment.id)
         return known
 
-    def _items(self, collection: Collection, passages: Sequence[Passage]) -> dict[str, list[TrainingItem]]:
-        """Returns the items of every passage; those that have to be made are stored."""
+    def items(self, collection: Collection, passages: Sequence[Passage]) -> dict[str, list[TrainingItem]]:
+        """Returns the training items of every passage, by id; those that have to be made are stored."""
         known = self._known_items(collection, [passage.id for passage in passages])
         new = [passage for passage in passages if passage.id not in known]
         if new and self._augment:

@@ -1,6 +1,7 @@
 """ParamRAG's own question files: `{"id", "question", "answers", "passages": [{"title", "text", "gold", "role"}], ...}`.
 
-`id`, `passages`, `task` may be left out; all further fields become metadata.
+`id`, `passages`, `task` may be left out; all further fields become metadata. `choices` are named in the prompt where
+the task is `choices`, and are metadata elsewhere.
 """
 
 from __future__ import annotations

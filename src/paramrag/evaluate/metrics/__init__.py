@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from ...errors import EvaluationError, did_you_mean
 from ..questions import Question
-from . import answer_length, conflict, contains, em, f1, has_answer, label_accuracy, prag_compat
+from . import answer_length, conflict, contains, em, f1, has_answer, judge, label_accuracy, prag_compat
 from .definition import UNDEFINED, Metric
 
 _FILES = (has_answer, contains, em, f1, prag_compat, label_accuracy, answer_length, conflict)
@@ -24,9 +24,16 @@ def metric(name: str | Metric) -> Metric:
     """
     if isinstance(name, Metric):
         return name
+    if name in judge.NAMES:
+        raise EvaluationError(f"metric {name!r} needs a judge; name one, such as openai:MODEL, and it is taken")
     if name not in METRICS:
         raise EvaluationError(f"unknown metric {name!r}: {did_you_mean(name, METRICS)}")
     return METRICS[name]
+
+
+def is_binary(name: str) -> bool:
+    """Returns whether every score of the metric with this name is 0 or 1; False for a name that is not known."""
+    return name in judge.NAMES or (name in METRICS and METRICS[name].binary)
 
 
 def metrics_for(questions: Iterable[Question]) -> tuple[Metric, ...]:
@@ -38,4 +45,4 @@ def metrics_for(questions: Iterable[Question]) -> tuple[Metric, ...]:
     return tuple(metric(name) for name in (*always, *labels, *conflicts))
 
 
-__all__ = ["METRICS", "UNDEFINED", "Metric", "metric", "metrics_for"]
+__all__ = ["METRICS", "UNDEFINED", "Metric", "is_binary", "metric", "metrics_for"]

@@ -1,16 +1,18 @@
-"""Accuracy on closed labels (SUPPORTS/REFUTES/NOT ENOUGH INFO, yes/no/maybe) read from free text.
+"""Accuracy on closed labels (SUPPORTS/REFUTES/NOT ENOUGH INFO, yes/no/maybe, a question's choices), from free text.
 
 A small model rarely says the bare label, so the verdict is looked for: after "answer:" or "the answer is" if that
 stands there, else from the start; the first word that gives a label counts, turned round by a negation before it.
-A prediction that gives no label is wrong, not undefined.
+Of a question's own choices, the first that the prediction names counts; of two at the same place, the longer. A
+prediction that gives no label is wrong, not undefined.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ..labels import FACT_LABELS, MAYBE, NO, NOT_ENOUGH_INFO, REFUTES, SUPPORTS, YES, label_of
-from ..normalise import fold
+from ..normalise import align, fold
 from ..questions import Question
 from .definition import UNDEFINED, Metric
 
@@ -51,11 +53,24 @@ _POLAR = {
 
 def score(prediction: str, question: Question) -> float:
     """Returns 1 if the label read from the prediction is a gold one, else 0; undefined where no gold is a label."""
+    if question.task == "choices":
+        return float(chosen(prediction, question.choices) in question.answers)
     gold = {label for label in map(label_of, question.answers) if label}
     if not gold:
         return UNDEFINED
     read = fact_label if gold & FACT_LABELS else polar_label
     return float(read(prediction) in gold)
+
+
+def chosen(text: str, choices: Sequence[str]) -> str | None:
+    """Returns the choice that free text names first, at word boundaries, or None."""
+    found = []
+    for choice in choices:
+        pair = align(text, choice)
+        at = f" {pair.prediction} ".find(f" {pair.gold} ")
+        if pair.gold and at >= 0 and (not pair.whole or pair.prediction == pair.gold):
+            found.append((at, -len(pair.gold), choice))
+    return min(found)[2] if found else None
 
 
 def fact_label(text: str) -> str | None:
