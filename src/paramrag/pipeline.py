@@ -101,7 +101,7 @@ class Pipeline:
         self.top_k = max(self.text_k, self.adapter_k)
         self.recipe = load_recipe(recipe)
         self._retriever = retriever_of(retriever, collection) if isinstance(retriever, str) else retriever
-        self._aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
+        self.aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
         self._max_new_tokens, self._temperature, self._top_p = max_new_tokens, temperature, top_p
         self._seed, self._stop = seed, tuple(stop)
 
@@ -128,6 +128,11 @@ class Pipeline:
     def stream(self, question: str) -> Iterator[str]:
         """Yields the answer's text as it grows."""
         yield from self.engine.stream(self._prepare(question).request)
+
+    def request(self, question: str) -> tuple[Request, tuple[Used, ...]]:
+        """Returns what `ask` gives the engine, and what each retrieved passage contributes to it."""
+        prepared = self._prepare(question)
+        return prepared.request, prepared.used
 
     def _prepare(self, question: str) -> _Prepared:
         if not question.strip():
@@ -170,7 +175,7 @@ class Pipeline:
                 f"{error}\nMode {self.mode.name} injects adapters of recipe {recipe.name!r} ({recipe.id}) for "
                 f"{self.engine.base.name}; make them with `paramrag encode`, or ask in mode t-rag"
             ) from error
-        return self._aggregate(self.engine.layout(recipe), rows, weights, recipe.activation)
+        return self.aggregate(self.engine.layout(recipe), rows, weights, recipe.activation)
 
     def _key(self, hit: Hit) -> AdapterKey:
         return AdapterKey(hit.passage.id, self.engine.fingerprint, self.recipe.id)
