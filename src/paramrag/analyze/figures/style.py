@@ -34,6 +34,7 @@ _SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.25,
     "legend.frameon": False,
     "legend.fontsize": 12,
@@ -95,12 +96,18 @@ def require_matplotlib() -> None:
 
 
 def panels(count: int, *, title: str, width: float = 5.2, height: float = 4.6) -> tuple[Any, list[Any]]:
-    """Returns a figure with `count` axes side by side, each `width` by `height` inches."""
+    """Returns a figure with `count` axes, each `width` by `height` inches: side by side, four in two rows."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * count, height), layout="constrained")
+    rows = 1 if count < 4 else 2
+    columns = -(-count // rows)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # inches
     figure.suptitle(title, fontsize=14)
-    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, axes[:count]
 
 
 def band(axes: Any, x: Sequence[float], estimates: Sequence[Estimate], label: str, style: Look) -> None:
