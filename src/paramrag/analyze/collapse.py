@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import EvaluationError
 from ..evaluate.metrics import metric
 from ..evaluate.questions import Question
-from ..evaluate.statistics import Estimate, bootstrap_mean, paired_difference
+from ..evaluate.statistics import Estimate, paired_difference, wilson
 from ..pipeline import Pipeline
 from ..store.layout import AdapterLayout
 from ..types import Hit, Passage
@@ -189,8 +189,8 @@ def swap_test(pipeline: Pipeline, questions: Sequence[Question], *, seed: int = 
             [has_answer.score(answer.text, question) for answer, question in zip(answers, asked, strict=True)]
         )
     return SwapTest(
-        own=bootstrap_mean(scores[0]),
-        swapped=bootstrap_mean(scores[1]),
+        own=wilson(scores[0]),
+        swapped=wilson(scores[1]),
         loss=paired_difference(scores[1], scores[0]),
         left_out=len(questions) - len(asked),
     )

@@ -65,7 +65,13 @@ def cosines(products_NN: np.ndarray) -> np.ndarray:
     """Returns products of vectors with each other [N, N] as cosines; 0 where a vector is zero."""
     norms = np.sqrt(np.maximum(np.diagonal(products_NN), 0))
     both = norms[:, None] * norms[None]
-    return np.divide(products_NN, both, out=np.zeros_like(both), where=both > 0)
+    found: np.ndarray = np.divide(products_NN, both, out=np.zeros_like(both), where=both > 0)
+    return found
+
+
+def whole_cosines(layout: AdapterLayout, rows: np.ndarray) -> np.ndarray:
+    """Returns the cosine of every pair of whole updates, every layer and module by its energy, float64 [N, N]."""
+    return cosines(np.asarray(sum(entry.updates for entry in products(layout, rows))))
 
 
 def cross_cosines(layout: AdapterLayout, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -77,8 +83,7 @@ def cross_cosines(layout: AdapterLayout, rows: np.ndarray, others: np.ndarray) -
         raise EvaluationError(f"{len(rows)} adapters against {len(others)}; expected as many, pair by pair")
     found = []
     for row, other in zip(rows, others, strict=True):
-        total = sum(entry.updates for entry in products(layout, np.stack([row, other])))
-        found.append(cosines(np.asarray(total))[0, 1])
+        found.append(whole_cosines(layout, np.stack([row, other]))[0, 1])
     return np.array(found)
 
 
