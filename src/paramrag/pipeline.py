@@ -109,7 +109,7 @@ class Pipeline:
         self.top_k = max(self.text_k, self.adapter_k)
         self.recipe = load_recipe(recipe)
         self._retriever = retriever_of(retriever, collection) if isinstance(retriever, str) else retriever
-        self._aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
+        self.aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
         self._max_new_tokens, self._temperature, self._top_p = max_new_tokens, temperature, top_p
         self._seed, self._stop = seed, tuple(stop)
         if base_injection and self.adapter_k and base_injection.activation != self.recipe.activation:
@@ -144,6 +144,11 @@ class Pipeline:
     def stream(self, question: str | Query) -> Iterator[str]:
         """Yields the answer's text as it grows."""
         yield from self.engine.stream(self._prepare(question).request)
+
+    def request(self, question: str | Query) -> tuple[Request, tuple[Used, ...]]:
+        """Returns what `ask` gives the engine, and what each retrieved passage contributes to it."""
+        prepared = self._prepare(question)
+        return prepared.request, prepared.used
 
     def hits(self, question: str | Query) -> tuple[list[Hit], list[Hit]]:
         """Returns the passages for the prompt and those whose adapters are injected, under the conditions."""
@@ -210,7 +215,7 @@ class Pipeline:
             ) from error
         if self._conditions.rows:
             rows = self._conditions.rows(layout, rows, passage_ids)
-        own = self._aggregate(layout, rows, weights, recipe.activation)
+        own = self.aggregate(layout, rows, weights, recipe.activation)
         return join([self._base_injection, self._beneath, own])
 
     def _key(self, hit: Hit) -> AdapterKey:

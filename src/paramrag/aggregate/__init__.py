@@ -1,6 +1,7 @@
 """Adapters and weights -> injection."""
 
 from .orthogonal import orthogonal
+from .parts import restrict, scaled
 from .rules import Aggregator, concat, mean
 from .sparse import dare, dare_ties, ties
 from .spec import aggregator
@@ -16,6 +17,8 @@ __all__ = [
     "dare_ties",
     "mean",
     "orthogonal",
+    "restrict",
+    "scaled",
     "svd",
     "ties",
     "weighting",

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from . import add, ask, collection, compare, demo, doctor, encode, evaluate, exchange, models, report, study
+from . import add, analyze, ask, collection, compare, demo, doctor, encode, evaluate, exchange, models, report, study
 from .outcome import ReportingGroup
 from .quiet import silence
 
@@ -63,6 +63,7 @@ app.command("eval")(evaluate.run)
 app.command("compare")(compare.run)
 app.command("report")(report.run)
 app.command("study")(study.run)
+app.add_typer(analyze.app, name="analyze")
 app.add_typer(collection.app, name="collection")
 app.command("export")(exchange.export)
 app.command("import")(exchange.import_)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,8 @@ import typer
 from ..errors import NotFoundError
 from . import options
 from .console import console, count, emit, table
+from .drawing import check_figure, draw_figure
+from .explanation import show_explanation
 from .outcome import PARTLY, complain
 from .progress import bars
 from .session import choose_recipe, load_engine, open_collection
@@ -39,6 +42,12 @@ def run(
     top_p: Annotated[float, typer.Option(min=0, max=1, help="Probability mass to sample from.")] = 1.0,
     seed: options.Seed = 0,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Ends the answer; may be repeated.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show which adapters and passages moved each token of the answer.")
+    ] = False,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the explanation: .png, .svg or .pdf.")
+    ] = None,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show the answer as it grows, alone.")] = False,
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
@@ -57,6 +66,11 @@ def run(
         raise typer.BadParameter(
             "it shows the modes as they are; leave out --text-k and --adapter-k", param_hint="--compare"
         )
+    if explain and (stream or compare):
+        raise typer.BadParameter("it explains one answer; leave out --stream and --compare", param_hint="--explain")
+    if figure and not explain:
+        raise typer.BadParameter("it draws the explanation; add --explain", param_hint="--figure")
+    check_figure(figure)
     from ..pipeline import MODES, Pipeline
 
     collection = open_collection(directory)
@@ -87,6 +101,8 @@ def run(
         _compare({name: pipeline(name) for name in MODES}, question, json)
     elif stream:
         _stream(pipeline(mode), question)
+    elif explain:
+        _explain(pipeline(mode), question, figure, json)
     else:
         answer = pipeline(mode).ask(question)
         emit(answer.to_json()) if json else _show(answer)
@@ -132,6 +148,21 @@ def _compare(pipelines: dict[str, Pipeline], question: str, json: bool) -> None:
     if errors:
         complain(next(iter(errors.values())))
         raise typer.Exit(PARTLY)
+
+
+def _explain(pipeline: Pipeline, question: str, figure: Path | None, json: bool) -> None:
+    """Answers, then takes every source away in turn."""
+    from ..analyze.explain import explain
+    from ..analyze.figures import explanation_figure
+
+    answer = pipeline.ask(question)
+    found = explain(pipeline, question)
+    draw_figure(figure, lambda: explanation_figure(found))
+    if json:
+        emit(answer.to_json() | {"explanation": found.to_json()})
+    else:
+        _show(answer)
+        show_explanation(found)
 
 
 def _show(answer: Answer) -> None:

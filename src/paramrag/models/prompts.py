@@ -7,7 +7,9 @@ question last, where small models attend best. Knows nothing of adapters and of 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from ..errors import ModelError
@@ -35,11 +37,12 @@ def prompt_ids(
 
 def user_turn(question: str | Query, passages: Sequence[Passage] = ()) -> str:
     """Returns the text of the user's turn: the passages, if any, then the question and the answers it allows."""
-    blocks = [
-        f"Passage {number}: {passage.title}".rstrip() + f"\n{passage.text}"
-        for number, passage in enumerate(passages, 1)
-    ]
+    blocks = [_block(number, passage) for number, passage in enumerate(passages, 1)]
     return "\n\n".join([*blocks, _asked(question)])
+
+
+def _block(number: int, passage: Passage) -> str:
+    return f"Passage {number}: {passage.title}".rstrip() + f"\n{passage.text}"
 
 
 def chat_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
@@ -55,22 +58,56 @@ def chat_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]
     Raises:
         ModelError: the template refuses this order of roles.
     """
+    text, special = _rendered(tokenizer, messages)
+    return list(tokenizer(text, add_special_tokens=special).input_ids)
+
+
+def passage_spans(
+    tokenizer: Any, question: str, passages: Sequence[Passage], *, system: str = DEFAULT_SYSTEM
+) -> list[range]:
+    """Returns where each passage, with its number and title, stands among the tokens `prompt_ids` gives.
+
+    A token that reaches over the edge of a passage counts to it.
+
+    Raises:
+        ModelError: the tokenizer cannot tell where its tokens come from, or its template changes the text.
+    """
+    messages = [{"role": "system", "content": system}] if system else []
+    turn = user_turn(question, passages)
+    text, special = _rendered(tokenizer, [*messages, {"role": "user", "content": turn}])
+    if not tokenizer.is_fast:
+        raise ModelError(f"{type(tokenizer).__name__} does not say where its tokens stand; expected a fast tokenizer")
+    offsets = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)["offset_mapping"]
+    ends = list(accumulate((end for _, end in offsets), max))  # tokens added around the text stand at 0
+    spans = []
+    at = 0
+    for number, passage in enumerate(passages, 1):
+        block = _block(number, passage)
+        start = text.find(block, at)
+        if start < 0:
+            raise ModelError(f"the chat template changes passage {number}, so its tokens cannot be found")
+        at = start + len(block)
+        spans.append(range(bisect_right(ends, start), bisect_left(ends, at) + 1))
+    return spans
+
+
+def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> tuple[str, bool]:
+    """The text of a conversation, and whether the tokenizer has to add special tokens to it."""
     from jinja2 import TemplateError
 
     turns = [dict(message) for message in messages]
     if not tokenizer.chat_template:
-        return list(tokenizer(_plain(turns)).input_ids)
+        return _plain(turns), True
     if turns and turns[0]["role"] == "system" and not _takes_system(tokenizer):
         turns = _folded(turns)
     try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        # the template writes the special tokens itself
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True), False
     except TemplateError as error:
         roles = ", ".join(turn["role"] for turn in turns)
         raise ModelError(
             f"the model's chat template refuses the turns {roles}: {error}; expected user and assistant in alternation"
         ) from error
-    # the template writes the special tokens itself
-    return list(tokenizer(text, add_special_tokens=False).input_ids)
 
 
 def stop_ids(tokenizer: Any, model: Any) -> tuple[int, ...]:

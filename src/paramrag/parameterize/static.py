@@ -164,7 +164,7 @@ class StaticParameterizer:
     def estimate(self, collection: Collection, passage_ids: Sequence[str] | None = None) -> EncodeEstimate:
         """Returns what `encode` would cost; trains a few passages for one step each to time it, and stores nothing."""
         wanted, missing = self._missing(collection, passage_ids)
-        known = self._known_items(collection, missing)
+        known = self.known_items(collection, missing)
         seconds, tokens = 0.0, 0
         sample = missing[: self.batch_passages]
         if sample:
@@ -224,7 +224,8 @@ class StaticParameterizer:
         encoded = collection.encoded(self.engine.fingerprint, self.recipe.id)
         return wanted, [passage_id for passage_id in wanted if passage_id not in encoded]
 
-    def _known_items(self, collection: Collection, passage_ids: Sequence[str]) -> dict[str, list[TrainingItem]]:
+    def known_items(self, collection: Collection, passage_ids: Sequence[str]) -> dict[str, list[TrainingItem]]:
+        """Returns the items the collection holds for this recipe; passages without any are not there."""
         known = collection.items(passage_ids, GIVEN_ITEMS) if self._takes_given else {}
         if self._augment:
             others = [passage_id for passage_id in passage_ids if passage_id not in known]
@@ -233,7 +234,7 @@ class StaticParameterizer:
 
     def items(self, collection: Collection, passages: Sequence[Passage]) -> dict[str, list[TrainingItem]]:
         """Returns the training items of every passage, by id; those that have to be made are stored."""
-        known = self._known_items(collection, [passage.id for passage in passages])
+        known = self.known_items(collection, [passage.id for passage in passages])
         new = [passage for passage in passages if passage.id not in known]
         if new and self._augment:
             made = dict(zip((passage.id for passage in new), self._augment(new), strict=True))

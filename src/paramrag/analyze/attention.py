@@ -1,0 +1,197 @@
+"""Does an injection turn attention to the passage that answers, and does it matter where that passage stands?
+
+The gold answer is forced after the prompt; at the positions that predict its tokens, the attention weights that fall
+on each passage are added up, and averaged over heads and positions. Both rows, base and injected, see the same tokens.
+Much attention falls on the first token of a prompt whatever follows, so beside the mass of a passage there is its
+share of what falls on passages at all.
+
+Shapes: R rows (base, injected), H heads, N answer tokens, T tokens, K passages, L layers, n questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import EvaluationError
+from ..evaluate.metrics import metric
+from ..evaluate.questions import Question
+from ..evaluate.statistics import Estimate, bootstrap_mean, wilson
+from ..infer import Request
+from ..models import BaseModel, passage_spans, prompt_ids
+from ..pipeline import Pipeline
+from ..types import Injection, Passage, Progress
+from .attending import attention_watched
+from .curves import Curve
+from .forcing import Forced
+from .gold import gold_index
+from .responses import answer_ids
+
+BASE, INJECTED = "base", "injected"
+RETRIEVED = "as retrieved"
+
+
+def attention_mass(
+    base: BaseModel,
+    question: str,
+    passages: Sequence[Passage],
+    response_ids: Sequence[int],
+    injections: Sequence[Injection | None] = (None,),
+) -> np.ndarray:
+    """Returns the share of all attention that falls on each passage of the prompt, float64 [R, L, K].
+
+    Args:
+        passages: in the prompt, in this order.
+        response_ids: what is forced after the prompt.
+        injections: one row each.
+    """
+    spans = passage_spans(base.tokenizer, question, passages)
+    found = np.empty((len(injections), base.layer_count, len(passages)))
+
+    def visit(layer: int, weights_RHNT: torch.Tensor) -> None:
+        mass_RT = weights_RHNT.float().mean((1, 2))
+        for at, span in enumerate(spans):
+            found[:, layer, at] = mass_RT[:, span.start : span.stop].sum(-1).cpu().numpy()
+
+    prompt = prompt_ids(base.tokenizer, question, passages)
+    Forced(base, prompt, injections).run(response_ids, attention_watched(base, visit))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Gaze:
+    """One order of the passages, with or without the injection."""
+
+    gold_mass: Curve
+    """Share of all attention that falls on the gold passage, by layer."""
+    gold_share: Curve
+    """Its share of what falls on passages."""
+    log_prob: Estimate
+    """Mean log-probability of a token of the gold answer, nats."""
+    has_answer: Estimate
+    """Share of answers that hold a gold answer."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns means with intervals, and by layer."""
+        return {
+            "gold_mass": self.gold_mass.to_json(),
+            "gold_share": self.gold_share.to_json(),
+            "log_prob": asdict(self.log_prob),
+            "has_answer": asdict(self.has_answer),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionStudy:
+    """Attention to the gold passage, in several orders of the passages."""
+
+    orders: Mapping[str, Mapping[str, Gaze]]
+    """Place of the gold passage (`as retrieved`, `first`, `middle`, `last`) -> `base`, `injected` -> what is seen."""
+    passages: int
+    """Passages in every prompt."""
+    n: int
+    """Questions."""
+    left_out: int
+    """Questions whose gold passage was not retrieved, or that have too few hits or no gold answer."""
+
+    def moved(self, order: str = RETRIEVED) -> Curve:
+        """Returns what the injection adds to the gold passage's share, by layer, paired."""
+        rows = self.orders[order]
+        return rows[INJECTED].gold_share - rows[BASE].gold_share
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns everything, with intervals."""
+        return {
+            "n": self.n,
+            "left_out": self.left_out,
+            "passages": self.passages,
+            "orders": {
+                order: {name: gaze.to_json() for name, gaze in rows.items()} for order, rows in self.orders.items()
+            },
+            "moved": {order: self.moved(order).to_json() for order, rows in self.orders.items() if INJECTED in rows},
+        }
+
+
+def attention(pipeline: Pipeline, questions: Sequence[Question], *, progress: Progress | None = None) -> AttentionStudy:
+    """Measures attention to the gold passage, and moves that passage through the prompt.
+
+    Args:
+        pipeline: with passages in the text; where it injects none, only the base is seen.
+        questions: those whose gold passage is not among the passages of the text are left out.
+        progress: called as ("analyze", questions done, questions).
+
+    Raises:
+        EvaluationError: the pipeline puts fewer than two passages into the text, or no question is left.
+        NotFoundError: an adapter is missing.
+    """
+    engine, count = pipeline.engine, pipeline.text_k
+    if count < 2:
+        raise EvaluationError(
+            f"mode {pipeline.mode.name} puts {count} passages into the text; expected 2 or more to choose between"
+        )
+    places = {"first": 0, "middle": count // 2, "last": count - 1} if count > 2 else {"first": 0, "last": 1}
+    masses: dict[str, list[np.ndarray]] = {order: [] for order in (RETRIEVED, *places)}  # of [R, L, K]
+    golds: dict[str, list[int]] = {order: [] for order in masses}
+    log_probs: dict[str, list[np.ndarray]] = {order: [] for order in masses}  # of [R]
+    requests: dict[str, list[list[Request]]] = {order: [] for order in masses}
+    asked: list[Question] = []
+    for done, question in enumerate(questions, 1):
+        request, used = pipeline.request(question.question)
+        passages = [entry.hit.passage for entry in used if entry.in_text]
+        gold = gold_index(question, passages) if question.answers else None
+        if gold is None or len(passages) < count:
+            continue
+        asked.append(question)
+        response = answer_ids(engine.base, question.answers[0])
+        injections = [None] if request.injection is None else [None, request.injection]
+        for order in masses:
+            place = gold if order == RETRIEVED else places[order]
+            others = [passage for at, passage in enumerate(passages) if at != gold]
+            arranged = [*others[:place], passages[gold], *others[place:]]
+            masses[order].append(attention_mass(engine.base, question.question, arranged, response, injections))
+            golds[order].append(place)
+            prompt = prompt_ids(engine.base.tokenizer, question.question, arranged)
+            log_probs[order].append(Forced(engine.base, prompt, injections).log_probs(response).mean(-1).numpy())
+            requests[order].append([replace(request, prompt_ids=prompt, injection=each) for each in injections])
+        if progress:
+            progress("analyze", done, len(questions))
+    if not asked:
+        raise EvaluationError(
+            f"of {len(questions)} questions none has its gold passage among {count} retrieved ones; give questions "
+            "about this collection, or retrieve more"
+        )
+    orders = {
+        order: _gazes(pipeline, asked, masses[order], golds[order], log_probs[order], requests[order])
+        for order in masses
+    }
+    return AttentionStudy(orders, count, len(asked), len(questions) - len(asked))
+
+
+def _gazes(
+    pipeline: Pipeline,
+    asked: Sequence[Question],
+    masses: Sequence[np.ndarray],
+    golds: Sequence[int],
+    log_probs: Sequence[np.ndarray],
+    requests: Sequence[Sequence[Request]],
+) -> dict[str, Gaze]:
+    has_answer = metric("has_answer")
+    found: dict[str, Gaze] = {}
+    rows = min(len(mass) for mass in masses)
+    for row, name in enumerate((BASE, INJECTED)[:rows]):
+        mass = np.array([each[row, :, gold] for each, gold in zip(masses, golds, strict=True)])
+        total = np.array([each[row].sum(-1) for each in masses])
+        said = pipeline.engine.generate([each[row] for each in requests])
+        found[name] = Gaze(
+            gold_mass=Curve(mass),
+            gold_share=Curve(mass / np.maximum(total, np.finfo(np.float64).tiny)),
+            log_prob=bootstrap_mean([float(each[row]) for each in log_probs]),
+            has_answer=wilson(
+                [has_answer.score(done.text, question) for done, question in zip(said, asked, strict=True)]
+            ),
+        )
+    return found

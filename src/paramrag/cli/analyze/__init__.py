@@ -1,0 +1,15 @@
+"""`paramrag analyze`: what an injected document does to the model, one verb per question asked of it."""
+
+from __future__ import annotations
+
+import typer
+
+from . import adapters, attention, intervention, knowledge
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="See what an injected document does to the model.")
+app.command("pks")(knowledge.pks)
+app.command("similarity")(adapters.similarity)
+app.command("collapse")(adapters.collapse)
+app.command("layers")(intervention.layers)
+app.command("attention")(attention.attention)
+app.command("override")(intervention.override)
