@@ -6,8 +6,9 @@ A mode only says how many of the retrieved passages go into the text and how man
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .aggregate import aggregator as aggregator_of
 from .aggregate import weighting as weighting_of
@@ -18,7 +19,7 @@ from .models import prompt_ids
 from .retrieve import Retriever
 from .retrieve import retriever as retriever_of
 from .store import Collection
-from .types import AdapterKey, Answer, Hit, Injection, Trace, Used
+from .types import AdapterKey, Answer, Hit, Injection, Passage, Trace, Used
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,17 @@ MODES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """A question ready for the engine, and what went into it."""
 
     request: Request
+    """What the engine is to answer."""
     used: tuple[Used, ...]
+    """The retrieved passages and where each goes; then adapters that were asked for beside them."""
     retrieve_ms: float
+    """Query to hits."""
     gather_ms: float
+    """Adapters read and combined."""
 
 
 class Pipeline:
@@ -102,8 +107,13 @@ class Pipeline:
         self.recipe = load_recipe(recipe)
         self._retriever = retriever_of(retriever, collection) if isinstance(retriever, str) else retriever
         self._aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
-        self._max_new_tokens, self._temperature, self._top_p = max_new_tokens, temperature, top_p
-        self._seed, self._stop = seed, tuple(stop)
+        self._settings = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "seed": seed,
+            "stop": tuple(stop),
+        }
 
     def ask(self, question: str) -> Answer:
         """Answers one question.
@@ -117,7 +127,7 @@ class Pipeline:
     def ask_many(self, questions: Sequence[str]) -> list[Answer]:
         """Answers questions in batches; each answer is what `ask` would give."""
         started = time.perf_counter()
-        prepared = [self._prepare(question) for question in questions]
+        prepared = [self.prepare(question) for question in questions]
         completions = self.engine.generate([entry.request for entry in prepared])
         total_ms = (time.perf_counter() - started) * 1000
         return [
@@ -127,55 +137,86 @@ class Pipeline:
 
     def stream(self, question: str) -> Iterator[str]:
         """Yields the answer's text as it grows."""
-        yield from self.engine.stream(self._prepare(question).request)
+        yield from self.engine.stream(self.prepare(question).request)
 
-    def _prepare(self, question: str) -> _Prepared:
+    def retrieve(self, query: str, k: int | None = None) -> list[Hit]:
+        """Returns the best k passages for a query, best first; `top_k` of them if k is None."""
+        k = self.top_k if k is None else k
+        return self._retriever(query, k) if k else []
+
+    def prepare(
+        self,
+        question: str,
+        *,
+        prompt: Callable[[Sequence[Passage]], list[int]] | None = None,
+        scales: Mapping[str, float] | None = None,
+        skip_missing: bool = False,
+        **settings: Any,
+    ) -> Prepared:
+        """Does everything that comes before the engine.
+
+        Args:
+            question: what to retrieve for.
+            prompt: passages for the text -> token ids; None puts the question into the usual template.
+            scales: passage id -> weight of its adapter, instead of those of the passages found; 0 leaves it out.
+            skip_missing: passages without an adapter stay out of the weights, instead of being an error.
+            settings: fields of `Request` that differ from the pipeline's own.
+
+        Raises:
+            NotFoundError: an adapter is missing.
+            ConfigError: the question is empty, or a setting cannot be used.
+        """
         if not question.strip():
             raise ConfigError("the question is empty; expected some text")
         started = time.perf_counter()
-        hits = self._retriever(question, self.top_k) if self.top_k else []
+        hits = self.retrieve(question)
         retrieved = time.perf_counter()
-        weights = self._weigh([hit.score for hit in hits[: self.adapter_k]])
-        injection = self._inject(hits[: self.adapter_k], weights)
+        if scales is None:
+            best = hits[: self.adapter_k]
+            weights = dict(zip((hit.passage.id for hit in best), self._weigh([hit.score for hit in best]), strict=True))
+        else:
+            weights = {passage_id: scale for passage_id, scale in scales.items() if scale}
+        injection, weights = self._inject(weights, skip_missing)
         gathered = time.perf_counter()
         passages = [hit.passage for hit in hits[: self.text_k]]
-        request = Request(
-            prompt_ids(self.engine.base.tokenizer, question, passages),
-            injection,
-            max_new_tokens=self._max_new_tokens,
-            temperature=self._temperature,
-            top_p=self._top_p,
-            seed=self._seed,
-            stop=self._stop,
-        )
-        used = tuple(
-            Used(
-                hit=hit,
-                in_text=rank < self.text_k,
-                adapter=self._key(hit) if rank < self.adapter_k else None,
-                weight=weights[rank] if rank < self.adapter_k else 0.0,
-            )
-            for rank, hit in enumerate(hits)
-        )
-        return _Prepared(request, used, (retrieved - started) * 1000, (gathered - retrieved) * 1000)
+        ids = prompt(passages) if prompt else prompt_ids(self.engine.base.tokenizer, question, passages)
+        request = Request(ids, injection, **{**self._settings, **settings})
+        found = {hit.passage.id for hit in hits}
+        used = [self._used(hit, rank < self.text_k, weights) for rank, hit in enumerate(hits)]
+        used += [self._used(hit, False, weights) for hit in self._others([key for key in weights if key not in found])]
+        return Prepared(request, tuple(used), (retrieved - started) * 1000, (gathered - retrieved) * 1000)
 
-    def _inject(self, hits: Sequence[Hit], weights: Sequence[float]) -> Injection | None:
-        if not hits:
-            return None
+    def _used(self, hit: Hit, in_text: bool, weights: Mapping[str, float]) -> Used:
+        weight = weights.get(hit.passage.id)
+        return Used(hit, in_text, adapter=None if weight is None else self._key(hit), weight=weight or 0.0)
+
+    def _others(self, passage_ids: list[str]) -> list[Hit]:
+        documents = self.collection.document_of(passage_ids)
+        return [Hit(passage, documents[passage.id], 0.0) for passage in self.collection.passages(passage_ids)]
+
+    def _inject(self, weights: Mapping[str, float], skip_missing: bool) -> tuple[Injection | None, Mapping[str, float]]:
+        """Returns the injection, and the weights of the adapters that are in it."""
         base, recipe = self.engine.fingerprint, self.recipe
-        try:
-            rows = self.collection.gather([hit.passage.id for hit in hits], base=base, recipe=recipe.id)
-        except NotFoundError as error:
-            raise NotFoundError(
-                f"{error}\nMode {self.mode.name} injects adapters of recipe {recipe.name!r} ({recipe.id}) for "
-                f"{self.engine.base.name}; make them with `paramrag encode`, or ask in mode t-rag"
-            ) from error
-        return self._aggregate(self.engine.layout(recipe), rows, weights, recipe.activation)
+        while weights:
+            try:
+                rows = self.collection.gather(list(weights), base=base, recipe=recipe.id)
+            except NotFoundError as error:
+                encoded = self.collection.encoded(base, recipe.id)
+                there = {key: weight for key, weight in weights.items() if key in encoded}
+                if skip_missing and len(there) < len(weights):
+                    weights = there
+                    continue
+                raise NotFoundError(
+                    f"{error}\nMode {self.mode.name} injects adapters of recipe {recipe.name!r} ({recipe.id}) for "
+                    f"{self.engine.base.name}; make them with `paramrag encode`, or ask in mode t-rag"
+                ) from error
+            return self._aggregate(self.engine.layout(recipe), rows, list(weights.values()), recipe.activation), weights
+        return None, {}
 
     def _key(self, hit: Hit) -> AdapterKey:
         return AdapterKey(hit.passage.id, self.engine.fingerprint, self.recipe.id)
 
-    def _answer(self, question: str, entry: _Prepared, completion: Completion, total_ms: float) -> Answer:
+    def _answer(self, question: str, entry: Prepared, completion: Completion, total_ms: float) -> Answer:
         return Answer(
             question=question,
             mode=self.mode.name,

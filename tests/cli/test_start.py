@@ -13,7 +13,20 @@ import paramrag
 from .conftest import Run
 
 HEAVY = ("torch", "transformers", "lancedb", "lance", "pyarrow", "numpy", "rich", "pydantic")
-VERBS = ("demo", "add", "encode", "ask", "eval", "compare", "collection", "export", "import", "models", "doctor")
+VERBS = (
+    "demo",
+    "add",
+    "encode",
+    "ask",
+    "serve",
+    "eval",
+    "compare",
+    "collection",
+    "export",
+    "import",
+    "models",
+    "doctor",
+)
 
 
 def _python(code: str) -> subprocess.CompletedProcess[str]:

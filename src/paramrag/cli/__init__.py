@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from . import add, ask, collection, compare, demo, doctor, encode, evaluate, exchange, models
+from . import add, ask, collection, compare, demo, doctor, encode, evaluate, exchange, models, serve
 from .outcome import ReportingGroup
 from .quiet import silence
 
@@ -59,6 +59,7 @@ app.command("demo")(demo.run)
 app.command("add")(add.run)
 app.command("encode")(encode.run)
 app.command("ask")(ask.run)
+app.command("serve")(serve.run)
 app.command("eval")(evaluate.run)
 app.command("compare")(compare.run)
 app.add_typer(collection.app, name="collection")
