@@ -73,7 +73,7 @@ def test_other_bad_requests(server: Running) -> None:
             (http.post(CHAT, content=b"[]", headers=json_header), 400, ""),
             (http.post(CHAT, content=b"\xff", headers=json_header), 400, ""),
             (http.post(CHAT), 400, ""),
-            (http.get(CHAT), 405, "there is no GET"),
+            (http.get(CHAT), 404, "there is no GET"),
             (http.get("/v1/nothing"), 404, "there is no GET /v1/nothing"),
             (http.get("/v1/models/none"), 404, "unknown model"),
             (http.get("/v1/jobs/none"), 404, "no encoding job"),

@@ -20,6 +20,9 @@ def run(
     model: options.Model = options.DEFAULT_MODEL,
     recipe: options.RecipeName = None,
     top_k: options.TopK = 3,
+    text_k: Annotated[
+        int | None, typer.Option(min=0, help="Passages in the prompt in modes with text.  [default: all]")
+    ] = None,
     retriever: options.Retriever = "bm25",
     aggregator: options.Aggregator = "concat",
     weighting: options.Weighting = "score",
@@ -58,6 +61,7 @@ def run(
 
     settings = Settings(
         top_k=top_k,
+        text_k=text_k,
         retriever=retriever,
         aggregator=aggregator,
         weighting=weighting,

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..config import Recipe
 from ..errors import ConfigError, ModelError, NotFoundError, did_you_mean
-from ..infer import Completion, Engine, TokenLogprob
+from ..infer import Completion, Engine, Request, TokenLogprob
 from ..models import DEFAULT_SYSTEM, chat_ids
 from ..models.prompts import user_turn
 from ..pipeline import MODES, Pipeline, Prepared
@@ -69,6 +69,7 @@ class Answers:
                 engine,
                 mode,
                 top_k=settings.top_k,
+                text_k=settings.text_k if MODES[mode].text else None,
                 recipe=recipe,
                 retriever=settings.retriever,
                 aggregator=settings.aggregator,
@@ -160,12 +161,11 @@ class Answers:
         wish = [{"role": "system", "content": REWRITE}, *turns]
         ids = chat_ids(tokenizer, wish)
         self._check_length(len(ids), REWRITE_TOKENS)
-        from ..infer import Request
-
-        rewritten = ""
-        async for update in self._driver.updates(Request(ids, max_new_tokens=REWRITE_TOKENS, stop=("\n",))):
-            rewritten += update.text
-        return rewritten.strip() or question, conversation
+        running = self._driver.run(Request(ids, max_new_tokens=REWRITE_TOKENS, stop=("\n",)))
+        try:
+            return (await running.completion()).text.strip() or question, conversation
+        finally:
+            running.close()
 
     def _scales(self, pipeline: Pipeline, lora: list[Scale] | None) -> dict[str, float] | None:
         if lora is None:

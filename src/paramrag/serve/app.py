@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,18 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.types import Receive, Scope, Send
 
 from .. import __version__
 from ..config import Recipe
-from ..infer import Completion, Engine
+from ..infer import Completion, Engine, Update
 from ..store import Collection
 from ..types import Hit
 from .answers import Answers, Asked
 from .documents import Encoder, documents_of
-from .driver import Driver
+from .driver import Driver, Running
 from .keys import Keys
-from .limits import BodyLimit
+from .limits import BodyLimit, SecurityHeaders
 from .metrics import Metrics
 from .problems import Problem, install, problem_of
 from .protocol import AddRequest, ChatRequest, CompletionRequest, RetrieveRequest
@@ -32,11 +33,6 @@ from .settings import Settings
 
 GONE = 499
 """Status, in the metrics alone, of a request whose client went away."""
-_SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings: Settings | None = None) -> FastAPI:
@@ -74,12 +70,7 @@ def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings:
     app = FastAPI(title="ParamRAG", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     install(app)
     app.add_middleware(BodyLimit, settings=settings)
-
-    @app.middleware("http")
-    async def secure(request: Request, call_next: Any) -> Response:
-        response: Response = await call_next(request)
-        response.headers.update(_SECURITY)
-        return response
+    app.add_middleware(SecurityHeaders)
 
     async def generate(request: Request, body: ChatRequest | CompletionRequest) -> Response:
         endpoint = request.url.path
@@ -91,28 +82,40 @@ def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings:
             metrics.requests.labels(endpoint, mode, 429).inc()
             raise
 
+        left = False
+
         def leave(status: int) -> None:
-            place.__exit__(None, None, None)
-            metrics.requests.labels(endpoint, mode, status).inc()
+            nonlocal left
+            if not left:
+                left = True
+                place.__exit__(None, None, None)
+                metrics.requests.labels(endpoint, mode, status).inc()
 
         try:
             asked = await answers.ask(body)
-        except BaseException as error:
-            leave(problem_of(error).status if isinstance(error, Exception) else GONE)
+            running = driver.run(asked.prepared.request)
+        except Exception as error:
+            problem = problem_of(error)
+            leave(problem.status)
+            raise problem from error
+        except BaseException:
+            leave(GONE)
             raise
         if body.stream:
-            events = _events(request, answers, driver, metrics, asked, leave)
-            return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+            events = _events(request, answers, running, metrics, asked, leave)
+            return _Stream(events, running, leave)
         status = GONE
         try:
-            completion = await _unless_gone(request, _whole(driver, metrics, asked))
+            completion = await _unless_gone(request, running)
             if completion is None:
                 return Response(status_code=GONE)
             status = 200
+            _observe(metrics, asked, completion)
             return JSONResponse(answers.whole(asked, completion))
         except Exception as error:
-            status = problem_of(error).status
-            raise
+            problem = problem_of(error)
+            status = problem.status
+            raise problem from error
         finally:
             leave(status)
 
@@ -222,25 +225,37 @@ def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings:
     return app
 
 
+class _Stream(StreamingResponse):
+    """Events of an answer; whatever happens to them, the request is given up and its place is free afterwards."""
+
+    def __init__(self, events: AsyncIterator[str], running: Running, leave: Callable[[int], None]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        self._running, self._leave = running, leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # the events may never have begun
+            self._running.close()
+            self._leave(GONE)
+
+
 async def _events(
-    request: Request, answers: Answers, driver: Driver, metrics: Metrics, asked: Asked, leave: Any
+    request: Request, answers: Answers, running: Running, metrics: Metrics, asked: Asked, leave: Callable[[int], None]
 ) -> AsyncIterator[str]:
     """Yields the server-sent events of one answer."""
     status = GONE
-    updates = driver.updates(asked.prepared.request)
     gone = asyncio.ensure_future(_gone(request))
+    waiting: asyncio.Future[Update] | None = None
     try:
         yield _event(answers.opening(asked))
         first = True
         while True:
-            waiting = asyncio.ensure_future(anext(updates))
+            waiting = asyncio.ensure_future(running.next())
             await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
-                waiting.cancel()
-                with suppress(asyncio.CancelledError):
-                    await waiting
                 return
-            update = await waiting
+            update = waiting.result()
             if first:
                 metrics.stage.labels("first_token").observe(time.perf_counter() - asked.started)
                 first = False
@@ -257,32 +272,24 @@ async def _events(
         problem = problem_of(error)
         status = problem.status
         yield _event(problem.body())
-    finally:
+    finally:  # nothing here waits: the task may have been cancelled
         gone.cancel()
-        await updates.aclose()
+        if waiting:
+            waiting.cancel()
+        running.close()
         leave(status)
 
 
-async def _whole(driver: Driver, metrics: Metrics, asked: Asked) -> Completion:
-    async for update in driver.updates(asked.prepared.request):
-        if update.completion:
-            _observe(metrics, asked, update.completion)
-            return update.completion
-    raise RuntimeError("the updates ended without a completion")
-
-
-async def _unless_gone(request: Request, work: Any) -> Completion | None:
-    """Returns what `work` returns; None, and it is cancelled, if the client goes away first."""
-    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+async def _unless_gone(request: Request, running: Running) -> Completion | None:
+    """Returns the answer; None if the client goes away first."""
+    working, gone = asyncio.ensure_future(running.completion()), asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        completion: Completion | None = await working if working.done() else None
-        return completion
+        return working.result() if working.done() else None
     finally:
         gone.cancel()
         working.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await working
+        running.close()
 
 
 async def _gone(request: Request) -> None:

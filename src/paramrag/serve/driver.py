@@ -7,9 +7,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 
-from ..infer import Request, Scheduler, Update
+from ..infer import Completion, Request, Scheduler, Update
 from .problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -64,35 +64,9 @@ class Driver:
             self.in_flight -= 1
             self._mean_s += 0.1 * (time.perf_counter() - started - self._mean_s)
 
-    async def updates(self, request: Request) -> AsyncGenerator[Update, None]:
-        """Yields what becomes of a request; leaving early gives it up.
-
-        Raises:
-            Problem: 504, it took longer than the server allows.
-        """
-        loop = asyncio.get_running_loop()
-        news: asyncio.Queue[Update] = asyncio.Queue()
-
-        def tell(update: Update) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever would listen
-                loop.call_soon_threadsafe(news.put_nowait, update)
-
-        end = loop.time() + self._timeout_s
-        ticket = self._scheduler.submit(request, tell)
-        try:
-            while True:
-                try:
-                    update = await asyncio.wait_for(news.get(), end - loop.time())
-                except TimeoutError:
-                    raise Problem(504, f"no answer within {self._timeout_s:g} s", code="timeout") from None
-                if update.error:
-                    raise update.error
-                yield update
-                if update.completion:
-                    return
-        finally:
-            if not ticket.done:
-                self._scheduler.cancel(ticket)
+    def run(self, request: Request) -> Running:
+        """Hands a request to the engine; call it in the event loop's thread."""
+        return Running(self._scheduler, request, self._timeout_s)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -101,3 +75,43 @@ class Driver:
                     self._scheduler.wait(0.2)
             except Exception:  # the requests that were running have it; the next ones must be answered
                 logger.exception("a step of the engine failed")
+
+
+class Running:
+    """A request in the engine, as the event loop sees it. Close it when it is done with, answered or not."""
+
+    def __init__(self, scheduler: Scheduler, request: Request, timeout_s: float) -> None:
+        self._scheduler, self._timeout_s = scheduler, timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + timeout_s
+        self._news: asyncio.Queue[Update] = asyncio.Queue()
+        self._ticket = scheduler.submit(request, self._tell)
+
+    async def next(self) -> Update:
+        """Returns what is new; after the update that has the completion, nothing comes.
+
+        Raises:
+            Problem: 504, it took longer than the server allows.
+        """
+        try:
+            update = await asyncio.wait_for(self._news.get(), self._end - self._loop.time())
+        except TimeoutError:
+            raise Problem(504, f"no answer within {self._timeout_s:g} s", code="timeout") from None
+        if update.error:
+            raise update.error
+        return update
+
+    async def completion(self) -> Completion:
+        """Returns the whole answer."""
+        while True:
+            if (update := await self.next()).completion:
+                return update.completion
+
+    def close(self) -> None:
+        """Gives the request up if it is not answered. Does not wait, so that it can run while a task is cancelled."""
+        if not self._ticket.done:
+            self._scheduler.cancel(self._ticket)
+
+    def _tell(self, update: Update) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever would listen
+            self._loop.call_soon_threadsafe(self._news.put_nowait, update)

@@ -71,8 +71,10 @@ def install(app: FastAPI) -> None:
 
     async def validation(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        return _response(_invalid(first))
+        found = error.errors()
+        # a misspelt field often leaves another one missing: the misspelling is the news
+        unknown = [entry for entry in found if entry["type"] == "extra_forbidden"]
+        return _response(_invalid((unknown or found)[0]))
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

@@ -13,6 +13,8 @@ class Settings:
 
     top_k: int = 3
     """Passages to retrieve."""
+    text_k: int | None = None
+    """How many of them go into the prompt in modes with text; None: all."""
     retriever: str = "bm25"
     """How passages are found."""
     aggregator: str = "concat"
