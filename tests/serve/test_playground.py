@@ -27,6 +27,11 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
+def shows(page: Any, selector: str, text: str) -> None:
+    """Waits until an element says something; scripts in strings are forbidden to the page, and so to the test."""
+    page.locator(selector).filter(has_text=text).wait_for()
+
+
 @pytest.mark.timeout(600)
 def test_the_whole_page(server: Running, browser: Any, tmp_path: Path) -> None:
     shots = Path(os.environ.get("SCREENSHOTS", tmp_path))
@@ -42,7 +47,7 @@ def test_the_whole_page(server: Running, browser: Any, tmp_path: Path) -> None:
     page.fill("#tokens", "8")
     page.fill("#question", "Who designed the Zorbik Tower?")
     page.press("#question", "Enter")
-    page.wait_for_function("document.querySelector('#status').textContent.startsWith('All modes')")
+    shows(page, "#status", "All modes have answered")
     cards = page.locator("#answers article")
     assert cards.count() == 4
     assert [cards.nth(at).get_attribute("aria-busy") for at in range(4)] == ["false"] * 4
@@ -57,7 +62,7 @@ def test_the_whole_page(server: Running, browser: Any, tmp_path: Path) -> None:
         slider.press("Home")
     page.focus("#again")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('#status').textContent.startsWith('All modes')")
+    shows(page, "#status", "All modes have answered")
     after = page.inner_text("article[data-mode='p-rag'] .text")
     assert after == page.inner_text("article[data-mode='vanilla'] .text") != before
 
@@ -65,10 +70,10 @@ def test_the_whole_page(server: Running, browser: Any, tmp_path: Path) -> None:
     new.write_text("# The lighthouse of Vell\n\nThe lighthouse of Vell was painted green by Ansa Korrin in 1954.\n")
     page.set_input_files("#file", str(new))
     page.click("#upload button")
-    page.wait_for_function("document.querySelector('#job').textContent.includes('is encoded')")
+    shows(page, "#job", "is encoded")
     assert "1 of 1 passages encoded" in page.inner_text("#documents")
     page.click("button[aria-label='Forget The lighthouse of Vell']")
-    page.wait_for_function("document.querySelector('#job').textContent.includes('is forgotten')")
+    shows(page, "#job", "is forgotten")
     assert "Vell" not in page.inner_text("#documents")
     assert {record.id for record in server.collection.documents()} == {"tower", "mill", "ferry"}
 

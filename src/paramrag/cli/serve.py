@@ -16,7 +16,7 @@ from .session import choose_recipe, open_collection
 def run(
     directory: options.Directory,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     model: options.Model = options.DEFAULT_MODEL,
     recipe: options.RecipeName = None,
     top_k: options.TopK = 3,

@@ -33,7 +33,7 @@ def serve(
 
     Args:
         host: address to listen on.
-        port: 0 takes a free one.
+        port: port to listen on.
         without_keys: allow other machines to ask and to change documents, although there are no keys.
 
     Raises:
