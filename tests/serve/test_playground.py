@@ -66,6 +66,8 @@ def test_the_whole_page(server: Running, browser: Any, tmp_path: Path) -> None:
     after = page.inner_text("article[data-mode='p-rag'] .text")
     assert after == page.inner_text("article[data-mode='vanilla'] .text") != before
 
+    assert page.input_value("#passages input[type=range]") == "0"  # the weights stay, to be moved again
+
     new = tmp_path / "vell.md"
     new.write_text("# The lighthouse of Vell\n\nThe lighthouse of Vell was painted green by Ansa Korrin in 1954.\n")
     page.set_input_files("#file", str(new))
@@ -82,6 +84,13 @@ def test_the_whole_page(server: Running, browser: Any, tmp_path: Path) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.screenshot(path=str(shots / "phone.png"), full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert (
+        page.evaluate(
+            "Math.max(...[...document.querySelectorAll('body *')].filter((one) => one.offsetParent)"
+            ".map((one) => one.getBoundingClientRect().right))"
+        )
+        <= 390
+    )
     unnamed = page.evaluate(
         "[...document.querySelectorAll('input, button, progress')].filter((one) => !(one.labels?.length"
         " || one.textContent.trim() || one.getAttribute('aria-label'))).map((one) => one.outerHTML)"

@@ -85,7 +85,7 @@ async function askModel(model, lora, signal) {
         first ||= performance.now() - started;
         text.textContent += piece;
       }
-      if (chunk.references?.length) showPassages(chunk.references, mode);
+      if (chunk.references?.length && !lora) showPassages(chunk.references, mode);
       if (chunk.usage) {
         const cached = chunk.usage.prompt_tokens_details.cached_tokens;
         fact(facts, "prompt tokens", `${chunk.usage.prompt_tokens}${cached ? ` (${cached} known)` : ""}`);
