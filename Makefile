@@ -13,7 +13,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints/cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints/cpu.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints/cpu.txt --editable '.[dev,dense,report]'
+	$(BIN)/python -m pip install --quiet --constraint constraints/cpu.txt --editable '.[dev,dense,report,serve]'
 	touch $@
 
 demo: install

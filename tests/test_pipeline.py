@@ -148,3 +148,30 @@ def test_json_has_the_stable_keys(collection: Collection, engine: Engine) -> Non
     assert set(data["timings_ms"]) == {"retrieve", "gather", "prefill", "decode", "total"}
     assert set(data["tokens"]) == {"prompt", "completion"}
     assert np.isfinite(list(data["timings_ms"].values())).all()
+
+
+def test_scales_choose_the_adapters(collection: Collection, engine: Engine) -> None:
+    pipeline = Pipeline(collection, engine, recipe=RECIPE, max_new_tokens=6)
+    usual = pipeline.prepare(QUESTION)
+    scales = {used.hit.passage.id: used.weight for used in usual.used}
+    same = pipeline.prepare(QUESTION, scales=scales)
+    assert engine.generate([same.request])[0].text == engine.generate([usual.request])[0].text
+    assert pipeline.prepare(QUESTION, scales=dict.fromkeys(scales, 0.0)).request.injection is None
+    other = make_passage(4)[0].id
+    narrow = Pipeline(collection, engine, recipe=RECIPE, top_k=1)
+    used = narrow.prepare(QUESTION, scales={other: 2.0}).used
+    assert [(entry.in_text, entry.weight) for entry in used] == [(True, 0.0), (False, 2.0)]
+    assert used[1].hit.passage.id == other
+    assert used[1].adapter is not None
+
+
+def test_missing_adapters_can_be_skipped(collection: Collection, engine: Engine) -> None:
+    new = make_passage(7)[0]
+    collection.add(new)
+    question = f"When was {new.title} built?"
+    pipeline = Pipeline(collection, engine, recipe=RECIPE, top_k=5)
+    with pytest.raises(NotFoundError, match="paramrag encode"):
+        pipeline.prepare(question)
+    used = pipeline.prepare(question, skip_missing=True).used
+    assert [entry.adapter is None for entry in used if entry.in_text].count(True) == 1
+    assert next(entry.hit.passage.id for entry in used if entry.adapter is None) == new.id

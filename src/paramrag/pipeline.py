@@ -6,8 +6,9 @@ A mode only says how many of the retrieved passages go into the text and how man
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .aggregate import aggregator as aggregator_of
 from .aggregate import weighting as weighting_of
@@ -21,7 +22,7 @@ from .parameterize import task_adapter
 from .retrieve import Retriever
 from .retrieve import retriever as retriever_of
 from .store import Collection
-from .types import AdapterKey, Answer, Hit, Injection, Query, Trace, Used
+from .types import AdapterKey, Answer, Hit, Injection, Passage, Query, Trace, Used
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,19 @@ MODES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """A question ready for the engine, and what went into it."""
 
     question: str
+    """As it was asked."""
     request: Request
+    """What the engine is to answer."""
     used: tuple[Used, ...]
+    """The retrieved passages and where each goes; then adapters that were asked for beside them."""
     retrieve_ms: float
+    """Query to hits."""
     gather_ms: float
+    """Adapters read and combined."""
 
 
 class Pipeline:
@@ -110,8 +116,13 @@ class Pipeline:
         self.recipe = load_recipe(recipe)
         self._retriever = retriever_of(retriever, collection) if isinstance(retriever, str) else retriever
         self.aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
-        self._max_new_tokens, self._temperature, self._top_p = max_new_tokens, temperature, top_p
-        self._seed, self._stop = seed, tuple(stop)
+        self._settings = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "seed": seed,
+            "stop": tuple(stop),
+        }
         if base_injection and self.adapter_k and base_injection.activation != self.recipe.activation:
             raise ConfigError(
                 f"base_injection has activation {base_injection.activation}, recipe {self.recipe.name!r} "
@@ -134,7 +145,7 @@ class Pipeline:
     def ask_many(self, questions: Sequence[str | Query]) -> list[Answer]:
         """Answers questions in batches; each answer is what `ask` would give."""
         started = time.perf_counter()
-        prepared = [self._prepare(question) for question in questions]
+        prepared = [self.prepare(question) for question in questions]
         completions = self.engine.generate([entry.request for entry in prepared])
         total_ms = (time.perf_counter() - started) * 1000
         return [
@@ -143,22 +154,24 @@ class Pipeline:
 
     def stream(self, question: str | Query) -> Iterator[str]:
         """Yields the answer's text as it grows."""
-        yield from self.engine.stream(self._prepare(question).request)
+        yield from self.engine.stream(self.prepare(question).request)
 
     def request(self, question: str | Query) -> tuple[Request, tuple[Used, ...]]:
         """Returns what `ask` gives the engine, and what each retrieved passage contributes to it."""
-        prepared = self._prepare(question)
+        prepared = self.prepare(question)
         return prepared.request, prepared.used
+
+    def retrieve(self, query: str, k: int | None = None) -> list[Hit]:
+        """Returns the best k passages for a query, best first; `top_k` of them if k is None."""
+        k = self.top_k if k is None else k
+        return self._retriever(query, k) if k else []
 
     def hits(self, question: str | Query) -> tuple[list[Hit], list[Hit]]:
         """Returns the passages for the prompt and those whose adapters are injected, under the conditions."""
         query = Query(question) if isinstance(question, str) else question
         if not query.text.strip():
             raise ConfigError("the question is empty; expected some text")
-        if query.hits is not None:
-            found = list(query.hits)
-        else:
-            found = self._retriever(query.text, self.top_k) if self.top_k else []
+        found = list(query.hits) if query.hits is not None else self.retrieve(query.text)
         for_text, for_weights = found[: self.text_k], found[: self.adapter_k]
         if self._conditions.text:
             for_text = self._conditions.text(query, for_text)
@@ -166,29 +179,63 @@ class Pipeline:
             for_weights = self._conditions.adapters(query, for_weights)
         return for_text, for_weights
 
-    def _prepare(self, question: str | Query) -> _Prepared:
+    def prepare(
+        self,
+        question: str | Query,
+        *,
+        prompt: Callable[[Sequence[Passage]], list[int]] | None = None,
+        scales: Mapping[str, float] | None = None,
+        skip_missing: bool = False,
+        **settings: Any,
+    ) -> Prepared:
+        """Does everything that comes before the engine.
+
+        Args:
+            question: what to retrieve for.
+            prompt: passages for the text -> token ids; None puts the question into the usual template.
+            scales: passage id -> weight of its adapter, instead of those of the passages found; 0 leaves it out.
+            skip_missing: passages without an adapter stay out of the weights, instead of being an error.
+            settings: fields of `Request` that differ from the pipeline's own.
+
+        Raises:
+            NotFoundError: an adapter is missing.
+            ConfigError: the question is empty, or a setting cannot be used.
+        """
         started = time.perf_counter()
-        for_text, for_weights = self.hits(question)
+        for_text, adapted = self.hits(question)
         retrieved = time.perf_counter()
-        weights = self._weigh([hit.score for hit in for_weights])
-        injection = self._inject(for_weights, weights)
+        if scales is None:
+            weights = self._weigh([hit.score for hit in adapted])
+        else:
+            adapted = self._asked_for([key for key, scale in scales.items() if scale], [*for_text, *adapted])
+            weights = [scales[hit.passage.id] for hit in adapted]
+        if skip_missing:
+            adapted, weights = self._encoded(adapted, weights)
+        injection = self._inject(adapted, weights)
         gathered = time.perf_counter()
-        request = Request(
-            prompt_ids(self.engine.base.tokenizer, question, [hit.passage for hit in for_text]),
-            injection,
-            max_new_tokens=self._max_new_tokens,
-            temperature=self._temperature,
-            top_p=self._top_p,
-            seed=self._seed,
-            stop=self._stop,
-        )
-        return _Prepared(
+        passages = [hit.passage for hit in for_text]
+        ids = prompt(passages) if prompt else prompt_ids(self.engine.base.tokenizer, question, passages)
+        return Prepared(
             question.text if isinstance(question, Query) else question,
-            request,
-            tuple(self._used(for_text, for_weights, weights)),
+            Request(ids, injection, **{**self._settings, **settings}),
+            tuple(self._used(for_text, adapted, weights)),
             (retrieved - started) * 1000,
             (gathered - retrieved) * 1000,
         )
+
+    def _asked_for(self, passage_ids: list[str], found: Sequence[Hit]) -> list[Hit]:
+        """Returns hits of passages whose adapters were asked for by id, whether they were retrieved or not."""
+        known = {hit.passage.id: hit for hit in found}
+        others = [key for key in passage_ids if key not in known]
+        documents = self.collection.document_of(others)
+        known |= {one.id: Hit(one, documents[one.id], 0.0) for one in self.collection.passages(others)}
+        return [known[key] for key in passage_ids]
+
+    def _encoded(self, hits: Sequence[Hit], weights: Sequence[float]) -> tuple[list[Hit], list[float]]:
+        """Returns the hits that have an adapter, with their weights."""
+        encoded = self.collection.encoded(self.engine.fingerprint, self.recipe.id) if hits else set()
+        pairs = [(hit, weight) for hit, weight in zip(hits, weights, strict=True) if hit.passage.id in encoded]
+        return [hit for hit, _ in pairs], [weight for _, weight in pairs]
 
     def _used(self, for_text: Sequence[Hit], for_weights: Sequence[Hit], weights: Sequence[float]) -> Iterator[Used]:
         """Yields what each passage contributed, rank by rank; conditions may put two passages into one rank."""
@@ -221,7 +268,7 @@ class Pipeline:
     def _key(self, hit: Hit) -> AdapterKey:
         return AdapterKey(hit.passage.id, self.engine.fingerprint, self.recipe.id)
 
-    def _answer(self, entry: _Prepared, completion: Completion, total_ms: float) -> Answer:
+    def _answer(self, entry: Prepared, completion: Completion, total_ms: float) -> Answer:
         return Answer(
             question=entry.question,
             mode=self.mode.name,

@@ -18,6 +18,7 @@ VERBS = (
     "add",
     "encode",
     "ask",
+    "serve",
     "eval",
     "compare",
     "analyze",

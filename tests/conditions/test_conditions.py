@@ -253,8 +253,8 @@ def test_base_injection_is_in_every_mode_and_adds_to_the_adapters(collection: Co
         assert plain.text == with_nothing.text != with_base.text
         assert plain.used == with_base.used
     adapters_alone = Pipeline(collection, engine, "p-rag", recipe=RECIPE, max_new_tokens=6)
-    injection = adapters_alone._prepare(QUESTION).request.injection
-    joined = Pipeline(collection, engine, "p-rag", recipe=RECIPE, base_injection=base)._prepare(QUESTION)
+    injection = adapters_alone.prepare(QUESTION).request.injection
+    joined = Pipeline(collection, engine, "p-rag", recipe=RECIPE, base_injection=base).prepare(QUESTION)
     assert injection is not None
     assert joined.request.injection is not None
     summed, one, two = (dense(each, 4) for each in (joined.request.injection, base, injection))

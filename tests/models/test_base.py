@@ -156,3 +156,17 @@ def test_the_bundled_model_answers():
         "2",
         "<|im_end|>",
     ]
+
+
+def test_a_twin_shares_the_weights_and_not_the_hooks(folder):
+    base = load_base(folder)
+    twin = base.twin()
+    pairs = zip(base.model.parameters(), twin.model.parameters(), strict=True)
+    assert all(own.data_ptr() == other.data_ptr() for own, other in pairs)
+    ids = torch.tensor([[5, 6, 7]])
+    before = base.model(input_ids=ids).logits
+    handle = twin.ffn[0]["down_proj"].register_forward_hook(lambda _module, _args, output: output * 2)
+    assert torch.equal(base.model(input_ids=ids).logits, before)
+    assert not torch.equal(twin.model(input_ids=ids).logits, before)
+    handle.remove()
+    assert torch.equal(twin.model(input_ids=ids).logits, before)

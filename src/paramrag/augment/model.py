@@ -20,7 +20,7 @@ from .validation import validate
 from .words import contains
 
 if TYPE_CHECKING:
-    from ..infer.engine import Engine, Request
+    from ..infer import Engine, Request
 
 _LINE_TOKENS = 28  # of one question line
 _MOST_LINES = 12  # asked of one sample: small models repeat themselves after that
@@ -154,7 +154,7 @@ class LocalModel:
         self, passages: Sequence[Passage], items: Sequence[Sequence[TrainingItem]]
     ) -> list[list[TrainingItem]]:
         """Keeps the questions to which the engine, with the passage in the prompt, gives the item's answer."""
-        from ..infer.engine import Request
+        from ..infer import Request
 
         tokenizer = self._engine.base.tokenizer
         texts = iter(
@@ -171,7 +171,7 @@ class LocalModel:
         return kept
 
     def _request(self, ids: list[int], tokens: int, seed: int) -> Request:
-        from ..infer.engine import Request
+        from ..infer import Request
 
         return Request(ids, max_new_tokens=tokens, temperature=self.temperature, top_p=0.95, seed=seed)
 

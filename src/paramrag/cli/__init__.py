@@ -11,7 +11,22 @@ from typing import Annotated
 
 import typer
 
-from . import add, analyze, ask, collection, compare, demo, doctor, encode, evaluate, exchange, models, report, study
+from . import (
+    add,
+    analyze,
+    ask,
+    collection,
+    compare,
+    demo,
+    doctor,
+    encode,
+    evaluate,
+    exchange,
+    models,
+    report,
+    serve,
+    study,
+)
 from .outcome import ReportingGroup
 from .quiet import silence
 
@@ -59,6 +74,7 @@ app.command("demo")(demo.run)
 app.command("add")(add.run)
 app.command("encode")(encode.run)
 app.command("ask")(ask.run)
+app.command("serve")(serve.run)
 app.command("eval")(evaluate.run)
 app.command("compare")(compare.run)
 app.command("report")(report.run)

@@ -1,6 +1,20 @@
 """Prompts and injections -> text."""
 
-from .engine import Completion, Engine, Request
+from .engine import Engine
 from .injection import BatchFactors, injected, stack
+from .request import Completion, Request, TokenLogprob, Update
+from .scheduler import Scheduler, SchedulerStats, Ticket
 
-__all__ = ["BatchFactors", "Completion", "Engine", "Request", "injected", "stack"]
+__all__ = [
+    "BatchFactors",
+    "Completion",
+    "Engine",
+    "Request",
+    "Scheduler",
+    "SchedulerStats",
+    "Ticket",
+    "TokenLogprob",
+    "Update",
+    "injected",
+    "stack",
+]

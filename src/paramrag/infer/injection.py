@@ -33,53 +33,140 @@ class BatchFactors:
     """Module name -> [L, N, R, in]."""
     b: Mapping[str, torch.Tensor]
     """Module name -> [L, N, R, out]; scales folded in."""
+    a_shared: torch.Tensor | None = None
+    """[L, N, R_gate + R_up, in]: the A factors of both modules of `SHARED_INPUT`, where they lie side by side."""
 
-    def rows(self, keep: torch.Tensor) -> BatchFactors:
-        """Returns the factors of some rows: `keep` holds row numbers or is a mask [N]."""
+    def rows(self, keep: torch.Tensor | slice) -> BatchFactors:
+        """Returns the factors of some rows: `keep` holds row numbers, is a mask [N], or a slice (then nothing is
+        copied)."""
         return BatchFactors(
             self.layers,
             {name: factor[:, keep] for name, factor in self.a.items()},
             {name: factor[:, keep] for name, factor in self.b.items()},
+            None if self.a_shared is None else self.a_shared[:, keep],
         )
+
+
+def check_fits(injection: Injection, base: BaseModel) -> None:
+    """Refuses an injection that was made for another base model.
+
+    Raises:
+        MismatchError: its layers or widths are not the model's.
+    """
+    if injection.layers[-1] >= base.layer_count:
+        raise MismatchError(
+            f"injection adapts layer {injection.layers[-1]}, but {base.name} has layers 0 to {base.layer_count - 1}: "
+            "it was made for another base model"
+        )
+    for shape in base.shapes:
+        if shape.name not in injection.a:
+            continue
+        a_LRI, b_LRO = injection.a[shape.name], injection.b[shape.name]
+        if a_LRI.shape[-1] != shape.in_features or b_LRO.shape[-1] != shape.out_features:
+            raise MismatchError(
+                f"injection for {shape.name} maps {a_LRI.shape[-1]} to {b_LRO.shape[-1]} features, {base.name} "
+                f"{shape.in_features} to {shape.out_features}: it was made for another base model"
+            )
 
 
 def stack(injections: Sequence[Injection | None], base: BaseModel, scale: float = 1.0) -> BatchFactors | None:
     """Returns the factors of a batch whose row n uses `injections[n]`; None where no row has one.
 
     Rows with a smaller rank, fewer layers or fewer modules are padded with zeros.
+
+    Raises:
+        MismatchError: an injection was made for another base model.
     """
     present = [injection for injection in injections if injection is not None]
     if not present:
         return None
+    for injection in present:
+        check_fits(injection, base)
     layers = tuple(sorted({layer for injection in present for layer in injection.layers}))
-    if layers[-1] >= base.layer_count:
-        raise MismatchError(
-            f"injection adapts layer {layers[-1]}, but {base.name} has layers 0 to {base.layer_count - 1}: "
-            "it was made for another base model"
-        )
+    ranks = {
+        shape: max(injection.a[shape.name].shape[1] for injection in present if shape.name in injection.a)
+        for shape in base.shapes
+        if any(shape.name in injection.a for injection in present)
+    }
     a: dict[str, torch.Tensor] = {}
     b: dict[str, torch.Tensor] = {}
-    for shape in base.shapes:
-        owners = [injection for injection in present if shape.name in injection.a]
-        if not owners:
-            continue
-        rank = max(injection.a[shape.name].shape[1] for injection in owners)
-        size = (len(layers), len(injections), rank)
-        a[shape.name] = torch.zeros(*size, shape.in_features, dtype=base.dtype, device=base.device)
-        b[shape.name] = torch.zeros(*size, shape.out_features, dtype=base.dtype, device=base.device)
-        for row, injection in enumerate(injections):
-            if injection is None or shape.name not in injection.a:
-                continue
-            a_LRI, b_LRO = injection.a[shape.name], injection.b[shape.name]
-            if a_LRI.shape[-1] != shape.in_features or b_LRO.shape[-1] != shape.out_features:
-                raise MismatchError(
-                    f"injection for {shape.name} maps {a_LRI.shape[-1]} to {b_LRO.shape[-1]} features, {base.name} "
-                    f"{shape.in_features} to {shape.out_features}: it was made for another base model"
-                )
-            at = slice(None) if injection.layers == layers else [layers.index(layer) for layer in injection.layers]
-            a[shape.name][at, row, : a_LRI.shape[1]] = a_LRI.to(base.device, base.dtype)
-            b[shape.name][at, row, : b_LRO.shape[1]] = (b_LRO * scale).to(base.device, base.dtype)
-    return BatchFactors(layers, a, b)
+    sharing = [shape for shape in ranks if shape.name in SHARED_INPUT]
+    a_shared = None
+
+    def zeros(rank: int, features: int) -> torch.Tensor:
+        return torch.zeros(len(layers), len(injections), rank, features, dtype=base.dtype, device=base.device)
+
+    if len(sharing) == len(SHARED_INPUT):
+        a_shared = zeros(sum(ranks[shape] for shape in sharing), sharing[0].in_features)
+        parts = torch.split(a_shared, [ranks[shape] for shape in sharing], dim=2)
+        a.update((shape.name, part) for shape, part in zip(sharing, parts, strict=True))
+    for shape, rank in ranks.items():
+        if shape.name not in a:
+            a[shape.name] = zeros(rank, shape.in_features)
+        b[shape.name] = zeros(rank, shape.out_features)
+    factors = BatchFactors(layers, a, b, a_shared)
+    for row, own in enumerate(injections):
+        if own is not None:
+            _write(factors, row, own, scale)
+    return factors
+
+
+def _write(factors: BatchFactors, row: int, injection: Injection, scale: float = 1.0) -> None:
+    """Copies an injection into a row of zeros."""
+    same = injection.layers == factors.layers
+    at = slice(None) if same else [factors.layers.index(layer) for layer in injection.layers]
+    for name, a_LRI in injection.a.items():
+        factors.a[name][at, row, : a_LRI.shape[1]] = a_LRI.to(factors.a[name])
+        b_LRO = injection.b[name] if scale == 1.0 else injection.b[name] * scale
+        factors.b[name][at, row, : b_LRO.shape[1]] = b_LRO.to(factors.b[name])
+
+
+class FactorRows:
+    """The factors of a batch whose rows come and go: who joins is copied once, the others stay where they are."""
+
+    def __init__(self, base: BaseModel) -> None:
+        self._base = base
+        self._injections: list[Injection | None] = []
+        self._room: BatchFactors | None = None  # with spare rows
+
+    def join(self, injection: Injection | None) -> None:
+        """Adds a row at the end."""
+        self._injections.append(injection)
+        row = len(self._injections) - 1
+        if injection is None and self._room is None:
+            return
+        if self._room is None or not self._takes(injection):
+            spare = [None] * max(4, len(self._injections))
+            self._room = stack([*self._injections, *spare], self._base)
+            return
+        for factor in (*self._room.a.values(), *self._room.b.values()):
+            factor[:, row].zero_()
+        if injection is not None:
+            _write(self._room, row, injection)
+
+    def leave(self, row: int) -> None:
+        """Takes a row out; the last row takes its place."""
+        last = self._injections.pop()
+        if row < len(self._injections):
+            self._injections[row] = last
+            if self._room is not None:
+                for factor in (*self._room.a.values(), *self._room.b.values()):
+                    factor[:, row] = factor[:, len(self._injections)]
+        if not any(injection is not None for injection in self._injections):
+            self._room = None
+
+    def factors(self) -> BatchFactors | None:
+        """Returns the rows' factors, None where no row has an injection; valid until a row comes or goes."""
+        return None if self._room is None else self._room.rows(slice(0, len(self._injections)))
+
+    def _takes(self, injection: Injection | None) -> bool:
+        room = self._room
+        if room is None or len(self._injections) > next(iter(room.b.values())).shape[1]:
+            return False
+        return injection is None or (
+            set(injection.layers) <= set(room.layers)
+            and all(name in room.a and a.shape[1] <= room.a[name].shape[2] for name, a in injection.a.items())
+        )
 
 
 @contextmanager
@@ -91,7 +178,8 @@ def injected(base: BaseModel, factors: BatchFactors | None) -> Iterator[None]:
             per_layer = {name: (a.unbind(0), factors.b[name].unbind(0)) for name, a in factors.a.items()}
             for position, layer in enumerate(factors.layers):
                 own = {name: (a[position], b[position]) for name, (a, b) in per_layer.items()}
-                handles.extend(_attach(base.ffn[layer], own))
+                side_by_side = None if factors.a_shared is None else factors.a_shared[position]
+                handles.extend(_attach(base.ffn[layer], own, side_by_side))
         yield
     finally:
         for handle in handles:
@@ -101,11 +189,11 @@ def injected(base: BaseModel, factors: BatchFactors | None) -> Iterator[None]:
 _Factors = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # of one layer: module name -> (A [N, R, in], B [N, R, out])
 
 
-def _attach(modules: Mapping[str, nn.Linear], factors: _Factors) -> Iterator[Any]:
+def _attach(modules: Mapping[str, nn.Linear], factors: _Factors, a_shared: torch.Tensor | None) -> Iterator[Any]:
     """Hooks the projections of one layer; yields the handles."""
     shared = {name: factors[name] for name in SHARED_INPUT if name in factors}
     if len(shared) == 2:
-        yield from _attach_shared(modules, shared)
+        yield from _attach_shared(modules, shared, a_shared)
     for name, (a_NRI, b_NRO) in factors.items():
         if name not in shared or len(shared) < 2:
 
@@ -115,9 +203,9 @@ def _attach(modules: Mapping[str, nn.Linear], factors: _Factors) -> Iterator[Any
             yield modules[name].register_forward_hook(add)
 
 
-def _attach_shared(modules: Mapping[str, nn.Linear], factors: _Factors) -> Iterator[Any]:
+def _attach_shared(modules: Mapping[str, nn.Linear], factors: _Factors, a_shared: torch.Tensor | None) -> Iterator[Any]:
     """Hooks the two projections of one input: the first called reduces it for both."""
-    a_NRI = torch.cat([a for a, _ in factors.values()], dim=1)
+    a_NRI = torch.cat([a for a, _ in factors.values()], dim=1) if a_shared is None else a_shared
     ranks = [a.shape[1] for a, _ in factors.values()]
     reduced: dict[str, Any] = {}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from .request import TokenLogprob
+
 
 def next_token(
     logits_V: torch.Tensor, *, temperature: float = 0.0, top_p: float = 1.0, generator: torch.Generator | None = None
@@ -18,3 +20,10 @@ def next_token(
     outside = probabilities.cumsum(0) - probabilities >= top_p  # the first token always stays
     probabilities = probabilities.masked_fill(outside, 0.0)
     return int(order[torch.multinomial(probabilities.cpu(), 1, generator=generator)[0]])
+
+
+def logprobs(logits_V: torch.Tensor, token: int, count: int) -> TokenLogprob:
+    """Returns how likely a token is, and the `count` likeliest ones."""
+    logprobs_V = torch.log_softmax(logits_V.float(), dim=-1)
+    values, ids = logprobs_V.topk(min(count, len(logprobs_V)))
+    return TokenLogprob(token, float(logprobs_V[token]), tuple(zip(ids.tolist(), values.tolist(), strict=True)))

@@ -6,10 +6,11 @@ weights are loaded, never changed.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,15 @@ class BaseModel:
     def decoder(self) -> Any:
         """The model without its head: embeddings, decoder layers (`.layers`) and final norm (`.norm`)."""
         return self.model.get_decoder()
+
+    def twin(self) -> BaseModel:
+        """Returns the same model with modules of its own, for another thread; the weights are shared, not copied.
+
+        Hooks, and so injections and training, are on modules: those of a twin are not felt here.
+        """
+        shared = {id(tensor): tensor for tensor in (*self.model.parameters(), *self.model.buffers())}
+        model = copy.deepcopy(self.model, shared)
+        return replace(self, model=model, ffn=feed_forward(model, self.name)[0])
 
     def head(self, states: torch.Tensor, *, tokens: torch.Tensor | None = None, normed: bool = False) -> torch.Tensor:
         """Returns logits [..., V] of the last layer's output [..., D]: final norm, output embedding, soft cap.

@@ -1,0 +1,80 @@
+"""Keys and values of prompts that were read, kept for prompts that begin alike.
+
+With activation `answer` the base model alone reads a prompt, so what is kept here is right whatever is injected later:
+the modes, and all adapters, share it. Bounded in bytes; what was used longest ago goes first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from .keys import Segment
+
+SHORTEST = 8
+"""Fewer common tokens are not worth copying."""
+
+
+class PrefixCache:
+    """Prompts and their keys and values."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        """Makes a cache; 0 bytes keep nothing."""
+        self.limit_bytes = limit_bytes
+        self.size_bytes = 0
+        self._entries: OrderedDict[bytes, tuple[np.ndarray, Segment, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, prompt: Sequence[int]) -> tuple[int, Segment]:
+        """Returns how many leading tokens of a prompt are known, and a segment that begins with them."""
+        wanted = np.asarray(prompt, dtype=np.int64)
+        best, found = 0, b""
+        for name, (ids, _, _) in self._entries.items():
+            common = common_length(ids, wanted)
+            if common > best:
+                best, found = common, name
+        if best < SHORTEST:
+            return 0, []
+        self._entries.move_to_end(found)
+        return best, self._entries[found][1]
+
+    def keep(self, prompt: Sequence[int], segment: Segment) -> None:
+        """Keeps a prompt; those that it begins with are dropped, since it serves for them."""
+        ids = np.asarray(prompt, dtype=np.int64)
+        size = sum(tensor.nbytes for pair in segment for tensor in pair)
+        if size > self.limit_bytes or len(ids) < SHORTEST:
+            return
+        covered = [
+            name
+            for name, (own, _, _) in self._entries.items()
+            if len(own) <= len(ids) and common_length(own, ids) == len(own)
+        ]
+        for name in covered:
+            self._drop(name)
+        while self.size_bytes + size > self.limit_bytes:
+            self._drop(next(iter(self._entries)))
+        self._entries[ids.tobytes()] = (ids, segment, size)
+        self.size_bytes += size
+
+    def wants(self, prompt: Sequence[int], known: int) -> bool:
+        """Returns whether keeping a prompt would help later ones: it is longer than what is known of it."""
+        return self.limit_bytes > 0 and known < len(prompt) >= SHORTEST
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._entries.clear()
+        self.size_bytes = 0
+
+    def _drop(self, name: bytes) -> None:
+        self.size_bytes -= self._entries.pop(name)[2]
+
+
+def common_length(left: np.ndarray, right: np.ndarray) -> int:
+    """Returns how many leading elements two vectors share."""
+    size = min(len(left), len(right))
+    differ = left[:size] != right[:size]
+    return int(differ.argmax()) if differ.any() else size

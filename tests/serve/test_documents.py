@@ -1,0 +1,149 @@
+"""Documents come, are encoded in the background, answer, and are forgotten, while questions are being asked."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from paramrag.serve import Settings
+
+from .conftest import RECIPE, Running, running, wait_for
+
+NEW = "The lighthouse of Vell was painted green by Ansa Korrin in 1954. The lighthouse of Vell has 211 steps."
+ASK = [{"role": "user", "content": "Who painted the lighthouse of Vell?"}]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Any:
+    with running(tmp_path / "c", Settings()) as server, server.http() as http:
+        yield server, http
+
+
+def finished(http: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
+    wait_for(lambda: http.get(f"/v1/jobs/{job['id']}").json()["status"] not in ("queued", "running"), 120)
+    return dict(http.get(f"/v1/jobs/{job['id']}").json())
+
+
+def ask(http: httpx.Client, mode: str = "pt-rag") -> dict[str, Any]:
+    body = {"model": f"tiny-llama:{mode}", "messages": ASK, "max_tokens": 4, "references": True}
+    answer = http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_a_document_comes_is_encoded_and_forgotten(own: tuple[Running, httpx.Client]) -> None:
+    server, http = own
+    added = http.post("/v1/documents", json={"documents": [{"id": "a/vell.txt", "text": NEW}]})
+    assert added.status_code == 202
+    assert (added.json()["added"], added.json()["ids"]) == (1, ["a/vell.txt"])
+    best = ask(http)["references"][0]  # its text is found at once; its adapter may still be on its way
+    assert (best["document_id"], best["in_text"]) == ("a/vell.txt", True)
+    job = finished(http, added.json()["job"])
+    assert (job["status"], job["done"], job["failed"]) == ("done", 1, 0)
+    assert http.get("/v1/jobs").json()["data"][0] == job
+    best = ask(http, "p-rag")["references"][0]
+    assert best["adapter_id"] == f"{best['passage_id']}-{RECIPE.id}"
+    listed = {entry["id"]: entry for entry in http.get("/v1/documents").json()["data"]}
+    assert listed["a/vell.txt"] == {
+        "id": "a/vell.txt",
+        "object": "document",
+        "title": "vell",
+        "passages": 1,
+        "encoded": 1,
+    }
+    again = http.post("/v1/documents", json={"documents": [{"id": "a/vell.txt", "text": NEW}]}).json()
+    assert again["unchanged"] == 1
+    assert http.delete("/v1/documents/a/vell.txt").json()["deleted"] is True
+    assert server.engine.scheduler.stats().prefixes == 0
+    for mode in ("t-rag", "p-rag", "pt-rag"):
+        assert all(entry["document_id"] != "a/vell.txt" for entry in ask(http, mode)["references"])
+    assert http.delete("/v1/documents/a/vell.txt").status_code == 404
+
+
+def test_files_of_any_format(own: tuple[Running, httpx.Client]) -> None:
+    _, http = own
+    files = {
+        "vell.md": b"# The lighthouse\n\n" + NEW.encode(),
+        "vell.html": f"<title>The lighthouse</title><p>{NEW}</p>".encode(),
+        "vell.jsonl": b'{"id": "1", "text": "' + NEW.encode() + b'"}\n',
+    }
+    documents = [{"id": name, "file_base64": base64.b64encode(data).decode()} for name, data in files.items()]
+    added = http.post("/v1/documents", json={"documents": documents, "encode": False}).json()
+    assert added["job"] is None
+    assert added["added"] == 3
+    assert [name.split("#")[0] for name in added["ids"]] == list(files)
+    assert "upload" not in str(added)
+
+
+def test_an_adapter_is_missing_only_from_the_weights(own: tuple[Running, httpx.Client]) -> None:
+    _, http = own
+    http.post("/v1/documents", json={"documents": [{"id": "v", "text": NEW}], "encode": False})
+    best = ask(http)["references"][0]
+    assert (best["document_id"], best["in_text"], best["adapter_id"]) == ("v", True, None)
+    assert ask(http, "p-rag")["choices"][0]["finish_reason"] in ("stop", "length")
+
+
+def test_questions_while_documents_come_and_go(own: tuple[Running, httpx.Client]) -> None:
+    server, http = own
+    stop = threading.Event()
+    failures: list[str] = []
+    asked = [0]
+
+    def client(mode: str) -> None:
+        with server.http() as mine:
+            while not stop.is_set():
+                body = {"model": f"tiny-llama:{mode}", "messages": ASK, "max_tokens": 3}
+                answer = mine.post("/v1/chat/completions", json=body)
+                asked[0] += 1
+                if answer.status_code != 200:
+                    failures.append(answer.text)
+
+    threads = [threading.Thread(target=client, args=(mode,)) for mode in ("t-rag", "p-rag", "pt-rag")]
+    for thread in threads:
+        thread.start()
+    for number in range(4):
+        text = f"{NEW} It was house number {number}."
+        added = http.post("/v1/documents", json={"documents": [{"id": "v", "text": text}]}).json()
+        if number % 2:
+            finished(http, added["job"])
+        assert http.delete("/v1/documents/v").status_code == 200
+        assert all(entry["document_id"] != "v" for entry in ask(http)["references"])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert asked[0] > 3
+    wait_for(lambda: all(job["status"] == "done" for job in http.get("/v1/jobs").json()["data"]), 120)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moves=st.lists(st.tuples(st.sampled_from(["add", "remove", "ask"]), st.integers(0, 3)), max_size=8))
+def test_any_order_of_adding_removing_and_asking(server: Running, moves: list[tuple[str, int]]) -> None:
+    """What is listed, found and answered from is what a set of names says; everything is put back at the end."""
+    here: set[str] = set()
+    with server.http() as http:
+        for move, number in moves:
+            name = f"model-{number}"
+            if move == "add":
+                text = f"{NEW} The keeper is number {number}."
+                body = {"documents": [{"id": name, "text": text}], "encode": number == 0}
+                assert http.post("/v1/documents", json=body).status_code == 202
+                here.add(name)
+            elif move == "remove":
+                assert http.delete(f"/v1/documents/{name}").status_code == (200 if name in here else 404)
+                here.discard(name)
+            else:
+                found = {entry["document_id"] for entry in ask(http)["references"]}
+                assert bool(found & here) == bool(here)
+                assert {entry for entry in found if entry.startswith("model-")} <= here
+            listed = {entry["id"] for entry in http.get("/v1/documents").json()["data"]}
+            assert {entry for entry in listed if entry.startswith("model-")} == here
+        for name in here:
+            http.delete(f"/v1/documents/{name}")
