@@ -98,11 +98,12 @@ def require_matplotlib() -> None:
 def panels(count: int, *, title: str, width: float = 5.2, height: float = 4.6) -> tuple[Any, list[Any]]:
     """Returns a figure with `count` axes, each `width` by `height` inches: side by side, four in two rows."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows = 1 if count < 4 else 2
     columns = -(-count // rows)
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # inches
+    padding = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)  # inches
+    figure = Figure(figsize=(width * columns, height * rows), layout=padding)
     figure.suptitle(title, fontsize=14)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for spare in axes[count:]:
