@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -77,4 +76,3 @@ def questions() -> list[Question]:
 
 
 Pipelines = Callable[..., Pipeline]
-__all__ = ["DOCUMENTS", "RECIPE", "Path", "Pipelines"]

@@ -9,6 +9,7 @@ import pytest
 
 from oracles.dense import dense_updates
 from paramrag import Collection, Engine
+from paramrag.aggregate import concat
 from paramrag.analyze.collapse import collapse, swap_test
 from paramrag.analyze.gold import gold_index
 from paramrag.config import Recipe
@@ -74,8 +75,6 @@ def test_swap_answers_with_the_own_and_another_documents_adapter(
         asked = f"When was the mill of {document.title} built?"
         layout = engine.layout(RECIPE)
         row = collection.gather([document.passages[0].id], base=engine.fingerprint, recipe=RECIPE.id)
-        from paramrag.aggregate import concat
-
         injection = concat(layout, row, [1.0], RECIPE.activation)
         said = engine.generate([Request(prompt_ids(engine.base.tokenizer, asked), injection)])[0].text
         judged = (JudgedPassage(document.passages[0], True),)
