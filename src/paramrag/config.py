@@ -21,6 +21,7 @@ from .types import Activation, content_hash
 
 ModuleName = Literal["gate_proj", "up_proj", "down_proj"]
 MODULE_NAMES: tuple[ModuleName, ...] = ("gate_proj", "up_proj", "down_proj")
+_OFF = (("task", False),)  # left out of the id: settings that came later, so that older adapters keep theirs
 _NAMED_LAYERS = ("all", "first-half", "last-half", "last-quarter", "last")
 
 
@@ -50,8 +51,16 @@ class Recipe(BaseModel):
     objective: Literal["nll-all", "nll-answer"] = Field(
         default="nll-answer", description="loss on all tokens (PRAG) or on the answer"
     )
-    training_set: Literal["closed-book", "prag"] = Field(
-        default="closed-book", description="questions alone, or PRAG's mix of prompts with the passage and its rewrites"
+    nll_weight: float = Field(default=1.0, ge=0, description="weight of the negative log-likelihood of the labels")
+    kl_weight: float = Field(
+        default=0.0, ge=0, description="weight of the divergence from the same model with the passage in its prompt"
+    )
+    state_weight: float = Field(
+        default=0.0, ge=0, description="weight of the angle between its layers' outputs and the adapted ones"
+    )
+    training_set: Literal["closed-book", "both", "prag"] = Field(
+        default="closed-book",
+        description="questions alone, also with the passage in the prompt, or PRAG's mix with passage and rewrites",
     )
     epochs: int = Field(default=14, ge=1, description="passes over a passage's items")
     batch_items: int = Field(default=0, ge=0, description="items per optimiser step; 0: all items of the passage")
@@ -61,6 +70,9 @@ class Recipe(BaseModel):
     clip: float = Field(default=1.0, ge=0, description="gradient norm limit per adapter; 0: none")
     stop_probability: float = Field(
         default=0.0, ge=0, lt=1, description="an item is learnt when all its answer tokens are this likely; 0: never"
+    )
+    task: bool = Field(
+        default=False, description="train on top of the shared task adapter, which is then on beneath the passages'"
     )
     seed: int = Field(default=0, ge=0, description="decides initial values and order, per passage")
     augmentation: Augmentation = Field(default_factory=Augmentation, description="how training items are made")
@@ -74,14 +86,27 @@ class Recipe(BaseModel):
                 "objective nll-all trains prompt tokens, where activation answer never switches the adapter on; "
                 "use activation: full, or objective: nll-answer"
             )
+        if self.taught and (self.training_set, self.activation) != ("closed-book", "answer"):
+            raise ValueError(
+                "kl_weight and state_weight compare answers without and with the passage in the prompt; "
+                "use training_set: closed-book and activation: answer, or set both to 0"
+            )
+        if not self.nll_weight and not self.taught:
+            raise ValueError("nll_weight, kl_weight and state_weight are all 0: there is nothing to learn from")
         if self.layers not in _NAMED_LAYERS and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", self.layers):
             raise ValueError(f"layers {self.layers!r} is not {', '.join(_NAMED_LAYERS)} or ranges such as 15-29,3")
         return self
 
     @property
+    def taught(self) -> bool:
+        """Whether training compares with the model that reads the passage."""
+        return self.kl_weight > 0 or self.state_weight > 0
+
+    @property
     def id(self) -> str:
         """Content hash over everything but the name."""
         content = self.model_dump(mode="json", exclude={"name"})
+        content = {name: value for name, value in content.items() if (name, value) not in _OFF}
         content["modules"] = [name for name in MODULE_NAMES if name in self.modules]
         return content_hash(json.dumps(content, sort_keys=True), length=12)
 

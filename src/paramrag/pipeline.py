@@ -17,6 +17,7 @@ from .config import Recipe, load_recipe
 from .errors import ConfigError, NotFoundError, did_you_mean
 from .infer import Completion, Engine, Request
 from .models import prompt_ids
+from .parameterize.task import task_adapter
 from .retrieve import Retriever
 from .retrieve import retriever as retriever_of
 from .store import Collection
@@ -90,9 +91,10 @@ class Pipeline:
             adapter_k: how many of them go into the weights; None takes what the mode says.
             recipe: whose adapters to use.
             retriever: `bm25`, `dense`, `hybrid`, or a function (query, k) -> hits.
-            aggregator: how adapters are combined.
+            aggregator: how adapters are combined: `concat`, or another rule with its options, `ties:density=0.2`.
             weighting: how much each counts.
-            base_injection: joined to the adapters of every question, in every mode: a task LoRA, as a control.
+            base_injection: joined to the adapters of every question, in every mode: a task LoRA, as a control. None:
+                the recipe's task adapter where its adapters were trained over one and the mode uses them, else none.
             conditions: noise in text or adapters, damage to adapters; None for none.
 
         Raises:
@@ -111,6 +113,8 @@ class Pipeline:
         self._aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
         self._max_new_tokens, self._temperature, self._top_p = max_new_tokens, temperature, top_p
         self._seed, self._stop = seed, tuple(stop)
+        if base_injection is None and self.recipe.task and self.adapter_k:
+            base_injection = task_adapter(engine, self.recipe)
         if base_injection and self.adapter_k and base_injection.activation != self.recipe.activation:
             raise ConfigError(
                 f"base_injection has activation {base_injection.activation}, recipe {self.recipe.name!r} "

@@ -8,23 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aggregate.merging import LAYOUT, update_of
+from aggregate.merging import random_rows as rows
 from oracles.dense import dense_updates
 from paramrag.aggregate import aggregator, concat, mean, weighting
 from paramrag.errors import ConfigError
-from paramrag.store.layout import AdapterLayout
-from paramrag.types import Injection, ModuleShape
-
-LAYOUT = AdapterLayout((1, 3), (ModuleShape("gate_proj", 5, 7), ModuleShape("down_proj", 7, 5)), rank=2, alpha=6.0)
-
-
-def update_of(injection: Injection, layer: int, name: str) -> torch.Tensor:
-    at = injection.layers.index(layer)
-    return injection.b[name][at].T @ injection.a[name][at]
-
-
-def rows(count: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal((count, LAYOUT.size)).astype(np.float32)
-
 
 weights_lists = st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=5)
 

@@ -46,6 +46,13 @@ def test_text_k_and_adapter_k_make_finer_modes(run: Run, encoded: Path, tiny_mod
     assert hits[0]["weight"] == 1.0 > hits[1]["weight"] > 0
 
 
+@pytest.mark.parametrize("spec", ["svd:rank=1", "ties:density=0.5", "dare:seed=1,rank=2", "dare_ties", "orthogonal"])
+def test_adapters_are_combined_as_asked(run: Run, encoded: Path, tiny_model_folder: Path, spec: str) -> None:
+    options = ("--model", tiny_model_folder, "--mode", "p-rag", "--json", "--aggregator", spec)
+    hits = run("ask", encoded, "tower, mill and ferry", *options).json["hits"]
+    assert len([hit for hit in hits if hit["adapter_id"]]) > 1
+
+
 def test_the_answer_is_shown_with_sources_and_times(run: Run, encoded: Path, tiny_model_folder: Path) -> None:
     ran = run("ask", encoded, QUESTION, "--model", tiny_model_folder, "--max-new-tokens", 3)
     assert ran.code == 0
@@ -107,6 +114,7 @@ def test_bad_input_is_refused(run: Run, added: Path, encoded: Path, tiny_model_f
         ((encoded, QUESTION, *model, "--mode", "trag"), "did you mean 't-rag'"),
         ((encoded, QUESTION, *model, "--retriever", "bm52"), "did you mean 'bm25'"),
         ((encoded, QUESTION, *model, "--aggregator", "means"), "did you mean 'mean'"),
+        ((encoded, QUESTION, *model, "--aggregator", "ties:density=2"), "density is '2'; expected the share"),
         ((encoded, QUESTION, *model, "--weighting", "scores"), "did you mean 'score'"),
         ((encoded, QUESTION, *model, "--recipe", "smal"), "unknown recipe 'smal'"),
         ((encoded, QUESTION, *model, "--top-p", "2"), "--top-p"),

@@ -54,6 +54,8 @@ def test_a_dry_run_tells_the_cost_and_stores_nothing(
     assert min(estimate[key] for key in ("seconds", "bytes", "tokens")) >= 0
     half = run("encode", added, *options, "--storage", "fp16", "--json").json
     assert half["bytes"] * 2 == estimate["bytes"]
+    quarter = run("encode", added, *options, "--storage", "int4", "--json").json
+    assert estimate["bytes"] / 8 < quarter["bytes"] < estimate["bytes"] / 5  # scales come on top
     shown = run("encode", added, *options)
     assert "3 passages (0 have an adapter already)" in shown.out
     assert run("collection", "show", added, "--json").json["adapters"] == 0
@@ -67,6 +69,18 @@ def test_another_augmenter_is_another_recipe(
     ran = run("encode", directory, *options)
     assert ran.code == 2  # none were put into the collection
     assert "items" in ran.err
+
+
+@pytest.mark.parametrize("storage", ["int8", "int4"])
+def test_adapters_are_stored_small_and_answer(
+    run: Run, added: Path, copy: Copy, files: Path, tiny_model_folder: Path, storage: str
+) -> None:
+    directory = copy(added)
+    options = ("--model", tiny_model_folder, "--recipe", files / "small.yaml")
+    assert run("encode", directory, *options, "--storage", storage, "--json").json["storage"] == storage
+    assert run("collection", "verify", directory).code == 0
+    ran = run("ask", directory, "Who built the tower?", "--mode", "p-rag", "--model", tiny_model_folder, "--json")
+    assert any(hit["adapter_id"] for hit in ran.json["hits"])
 
 
 class _Endpoint(BaseHTTPRequestHandler):
@@ -129,7 +143,7 @@ def test_bad_input_is_refused(run: Run, added: Path, tiny_model_folder: Path, tm
         ((added, *model, "--recipe", "defalt"), "did you mean 'default'"),
         ((added, *model, "--recipe", tmp_path / "bad.yaml"), "did you mean 'rank'"),
         ((added, *model, "--augmenter", "ruls"), "did you mean 'rules'"),
-        ((added, *model, "--storage", "fp8"), "fp8"),
+        ((added, *model, "--storage", "fp8"), "'int4'"),
         ((added, *model, "--device", "gpu"), "gpu"),
         ((added, *model, "--dtype", "fp8"), "fp8"),
         ((added, *model, "--limit", "0"), "--limit"),

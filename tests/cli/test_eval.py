@@ -37,6 +37,17 @@ def test_eval_shows_means_with_intervals(run: Run, encoded: Path, files: Path, t
     assert "0.0 [0.0, 79.3]" in ran.out  # Wilson, one question, none right
 
 
+def test_a_run_belongs_to_one_aggregator(
+    run: Run, encoded: Path, files: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    options = ("--data", files / "questions.jsonl", "--model", tiny_model_folder, "--modes", "p-rag", "--limit", 1)
+    merge = ("--out", tmp_path / "run", "--max-new-tokens", 2, "--aggregator")
+    assert run("eval", encoded, *options, *merge, "ties:density=0.5").code == 0
+    other = run("eval", encoded, *options, *merge, "ties:density=0.6")
+    assert other.code == 2
+    assert "different run" in other.err
+
+
 def test_eval_without_adapters_counts_failures(run: Run, added: Path, files: Path, tiny_model_folder: Path) -> None:
     options = ("--data", files / "questions.jsonl", "--model", tiny_model_folder, "--modes", "p-rag")
     ran = run("eval", added, *options, "--json")

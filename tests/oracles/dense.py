@@ -75,6 +75,32 @@ def greedy(
     return tokens[len(prompt) :]
 
 
+def read(base: BaseModel, tokens: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Returns logits [T, V] and each layer's output [T, D], read by hooks."""
+    states: list[torch.Tensor] = []
+
+    def keep(_: Any, __: Any, output: Any) -> None:
+        states.append((output[0] if isinstance(output, tuple) else output)[0])
+
+    handles = [layer.register_forward_hook(keep) for layer in base.decoder.layers]
+    try:
+        return base.model(input_ids=tokens, use_cache=False).logits[0], states
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def coarse_divergence(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
+    """KL over the teacher's 32 likeliest tokens and one for all others, from logits [V]."""
+    p, q = teacher.softmax(-1), student.softmax(-1)
+    likeliest = p.argsort(descending=True)[:32]
+    others = torch.ones_like(p, dtype=torch.bool)
+    others[likeliest] = False
+    whole_p = torch.cat([p[likeliest], p[others].sum()[None]])
+    whole_q = torch.cat([q[likeliest], q[others].sum()[None]])
+    return (whole_p * (whole_p / whole_q).log()).sum()
+
+
 def train_alone(
     base: BaseModel, recipe: Recipe, layout: AdapterLayout, start: np.ndarray, examples: Sequence[TrainingSequence]
 ) -> tuple[np.ndarray, list[float]]:
@@ -88,8 +114,20 @@ def train_alone(
             tokens = torch.tensor([[*example.context, *example.tail]])
             wanted = torch.tensor([*[NO_LABEL] * len(example.context), *example.labels])
             with on_from(base, dense_updates(layout, row), len(example.context)):
-                logits = base.model(input_ids=tokens, use_cache=False).logits[0]
-            total = total + torch.nn.functional.cross_entropy(logits, wanted, ignore_index=NO_LABEL, reduction="sum")
+                logits, states = read(base, tokens)
+            nll = torch.nn.functional.cross_entropy(logits, wanted, ignore_index=NO_LABEL, reduction="sum")
+            total = total + recipe.nll_weight * nll
+            if recipe.taught:
+                with torch.no_grad():
+                    said, thought = read(base, torch.tensor([[*example.open_context, *example.tail]]))
+                for position in (wanted != NO_LABEL).nonzero()[:, 0].tolist():
+                    open_position = position + len(example.open_context) - len(example.context)
+                    total = total + recipe.kl_weight * coarse_divergence(said[open_position], logits[position])
+                    depths = sum(layer + 1 for layer in layout.layers)
+                    for layer in layout.layers:
+                        pair = states[layer][position], thought[layer][open_position]
+                        angle = 1 - torch.nn.functional.cosine_similarity(*pair, dim=0)
+                        total = total + recipe.state_weight * angle * (layer + 1) / depths
             labels += int((wanted != NO_LABEL).sum())
         loss = total / labels
         optimizer.zero_grad()

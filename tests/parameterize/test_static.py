@@ -11,8 +11,9 @@ import pytest
 from paramrag import Collection, Engine, StaticParameterizer
 from paramrag.augment import AugmentReport
 from paramrag.config import Recipe
-from paramrag.errors import NotFoundError
+from paramrag.errors import ConfigError, NotFoundError
 from paramrag.parameterize import static
+from paramrag.store.codec import size_bytes
 from paramrag.types import Passage, TrainingItem
 from tiny import make_passage, tiny_base
 
@@ -69,7 +70,7 @@ def test_items_are_made_once_even_if_training_is_repeated(tmp_path: Path, engine
 
 
 def test_resumes_where_it_was_interrupted(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static, "BATCH_PASSAGES", 2)
+    monkeypatch.setattr(static, "BATCH_PASSAGES", {"cpu": 2, "cuda": 2})
     collection = collection_of(tmp_path / "c", 6)
 
     def stop_after_four(stage: str, done: int, total: int | None) -> None:
@@ -119,10 +120,30 @@ def test_the_estimate_stores_nothing_and_counts_right(tmp_path: Path, engine: En
     estimate = parameterizer.estimate(collection)
     assert (estimate.passages, estimate.present, estimate.unaugmented) == (3, 2, 3)
     assert estimate.bytes == 3 * parameterizer.layout.size * 4
+    small = StaticParameterizer(engine, parameterizer.recipe, storage="int4").estimate(collection)
+    assert small.bytes == 3 * size_bytes(parameterizer.layout, "int4") < estimate.bytes / 5
     assert estimate.seconds > 0
     assert estimate.tokens > 0
     assert len(collection.encoded(engine.fingerprint, RECIPE.id)) == 2
     assert len(augment.asked) == 2
+
+
+@pytest.mark.parametrize(("storage", "error"), [("int8", 0.01), ("int4", 0.1)])
+def test_trained_adapters_are_stored_small_and_come_back_nearly_the_same(
+    tmp_path: Path, engine: Engine, storage: str, error: float
+) -> None:
+    exact, small = collection_of(tmp_path / "exact", 3), collection_of(tmp_path / "small", 3)
+    StaticParameterizer(engine, RECIPE, augment=Prepared()).encode(exact)
+    StaticParameterizer(engine, RECIPE, augment=Prepared(), storage=storage).encode(small)
+    rows, got = (
+        found.gather(exact.passage_ids(), base=engine.fingerprint, recipe=RECIPE.id) for found in (exact, small)
+    )
+    assert 0 < np.linalg.norm(got - rows) / np.linalg.norm(rows) < error
+
+
+def test_an_unknown_storage_is_refused(engine: Engine) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'int4'"):
+        StaticParameterizer(engine, RECIPE, storage="int-4")
 
 
 def test_rules_need_no_model(tmp_path: Path, engine: Engine) -> None:

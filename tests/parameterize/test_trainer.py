@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from oracles.dense import train_alone
+from oracles.dense import dense_updates, merged, on_from, train_alone
+from paramrag.aggregate import concat
 from paramrag.config import Recipe
 from paramrag.parameterize import Failed, train
 from paramrag.parameterize import trainer as trainer_module
 from paramrag.parameterize.optimizer import StackedAdamW
 from paramrag.parameterize.sequences import sequences
-from paramrag.parameterize.trainer import initial_row
+from paramrag.parameterize.trainer import initial_row, micro_batch_tokens
 from paramrag.types import Adapter
-from tiny import FAMILIES, layout_of, make_passage, tiny_base
+from tiny import FAMILIES, layout_of, make_passage, random_rows, tiny_base
 
 DEFAULT = Recipe(layers="2-3", epochs=4, learning_rate=2e-3)
 PAPER = Recipe(
@@ -32,8 +33,14 @@ def adapters(recipe: Recipe, numbers: list[int], family: str = "llama") -> dict[
     return {entry.key.passage_id: entry for entry in made if isinstance(entry, Adapter)}
 
 
+BOTH = DEFAULT.model_copy(update={"training_set": "both"})
+TAUGHT = Recipe(layers="1,3", epochs=3, learning_rate=2e-3, clip=0, nll_weight=0.5, kl_weight=1.0, state_weight=2.0)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("recipe", [DEFAULT, PAPER, FULL_ANSWER], ids=["default", "paper", "full"])
+@pytest.mark.parametrize(
+    "recipe", [DEFAULT, PAPER, FULL_ANSWER, TAUGHT, BOTH], ids=["default", "paper", "full", "taught", "both"]
+)
 def test_equals_a_naive_run_per_passage(family: str, recipe: Recipe) -> None:
     base = tiny_base(family)
     layout = layout_of(base, recipe)
@@ -51,7 +58,7 @@ def test_equals_a_naive_run_per_passage(family: str, recipe: Recipe) -> None:
 
 
 def test_company_and_order_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = DEFAULT.model_copy(update={"batch_items": 2})
+    recipe = DEFAULT.model_copy(update={"batch_items": 2, "schedule": "linear"})
     together = adapters(recipe, [0, 1, 2, 3, 4])
     reversed_ = adapters(recipe, [4, 3, 2, 1, 0])
     monkeypatch.setattr(trainer_module, "MICRO_BATCH_TOKENS", 16)
@@ -62,6 +69,18 @@ def test_company_and_order_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> Non
             for other in (together, reversed_, in_pieces):
                 np.testing.assert_allclose(other[passage_id].row, adapter.row, atol=2e-4)
                 assert other[passage_id].stats["steps"] == adapter.stats["steps"]
+
+
+def test_the_memory_budget_decides_how_much_runs_together() -> None:
+    base, recipe = tiny_base(), DEFAULT
+    layout = layout_of(base, recipe)
+    whole = micro_batch_tokens(base, layout, 4 << 30)
+    assert whole == trainer_module.MICRO_BATCH_TOKENS
+    assert micro_batch_tokens(base, layout, 1) == 1
+    some = micro_batch_tokens(base, layout, 1 << 20)
+    assert 1 < some < whole
+    # two adapted layers of width 16 and 40: what half a mebibyte holds
+    assert some == (1 << 19) // ((12 * 16 + 8 * 40) * 2 * 4)
 
 
 def test_finished_passages_leave_early_and_the_others_go_on() -> None:
@@ -127,10 +146,48 @@ def test_stacked_adamw_equals_torchs_per_row_and_after_rows_leave() -> None:
             singles[number].grad = gradient[row].clone()
             torch.nn.utils.clip_grad_norm_([singles[number]], 0.5)
             theirs[number].step()
-        ours.step(rows, gradient, 0.01)
+        ours.step(rows, gradient, torch.full((len(staying),), 0.01))
         for row, number in enumerate(staying):
             torch.testing.assert_close(rows[row], singles[number].detach())
         if step == 2:
             keep = torch.tensor([0, 3])
             rows, staying = rows[keep], [0, 3]
             ours.keep(keep)
+
+
+def test_an_injection_beneath_is_part_of_the_model_while_training() -> None:
+    base = tiny_base()
+    recipe = FULL_ANSWER
+    layout = layout_of(base, recipe)
+    below = random_rows(layout, 1)
+    batch = [make_passage(number) for number in range(3)]
+    beneath = concat(layout, below, [1.0], "full")
+    on_top = list(train(base, recipe, layout, batch, beneath=beneath))
+    with merged(base, layout, below, [1.0]):
+        plain = list(train(base, recipe, layout, batch))
+    alone = list(train(base, recipe, layout, batch))
+    for one, other, without in zip(on_top, plain, alone, strict=True):
+        assert isinstance(one, Adapter)
+        assert isinstance(other, Adapter)
+        assert isinstance(without, Adapter)
+        np.testing.assert_allclose(one.row, other.row, atol=2e-4)
+        assert np.abs(one.row - without.row).max() > 1e-3
+
+
+def test_below_an_answer_adapter_the_context_stays_the_models_own() -> None:
+    base = tiny_base()
+    layout = layout_of(base, DEFAULT)
+    everywhere = layout_of(base, Recipe(layers="all"))
+    beneath = concat(everywhere, random_rows(everywhere, 1), [1.0], "answer")
+    passage, items = make_passage(2)
+    (made,) = train(base, DEFAULT, layout, [(passage, items)], beneath=beneath)
+    assert isinstance(made, Adapter)
+    updates = dense_updates(everywhere, random_rows(everywhere, 1)[0])
+    total, count = 0.0, 0
+    for example in sequences(base, DEFAULT, passage, items):
+        tokens = torch.tensor([[*example.context, *example.tail]])
+        with torch.no_grad(), on_from(base, updates, len(example.context)):
+            logits = base.model(input_ids=tokens, use_cache=False).logits[0, len(example.context) :]
+        total += float(torch.nn.functional.cross_entropy(logits, torch.tensor(example.labels), reduction="sum"))
+        count += example.label_count
+    assert made.stats["first_loss"] == pytest.approx(total / count, rel=1e-4)

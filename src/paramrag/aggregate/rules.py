@@ -1,4 +1,4 @@
-"""Aggregation rules: k adapter rows with weights become one injection.
+"""The exact rules: k adapter rows with weights become one injection.
 
 `concat` is the exact weighted sum of the updates, sum_i w_i * scale * B_i A_i, as one factorisation of rank k*r (the
 eq. 3 of arXiv 2510.12668 for weights 1; PEFT's `cat`). `mean` is concat with the weights normalised to sum 1. Merging
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError
 from ..store.layout import AdapterLayout
 from ..types import Activation, Injection
 
@@ -24,10 +24,7 @@ Aggregator = Callable[[AdapterLayout, np.ndarray, Sequence[float], Activation], 
 
 def concat(layout: AdapterLayout, rows: np.ndarray, weights: Sequence[float], activation: Activation) -> Injection:
     """Returns the exact sum of the weighted updates, of rank k * r."""
-    if rows.ndim != 2 or len(rows) != len(weights) or len(rows) == 0:
-        raise ConfigError(
-            f"adapter rows {rows.shape} and {len(weights)} weights; expected [k, P] and k weights, k >= 1"
-        )
+    check_weights(rows, weights)
     count, rank, layers = len(rows), layout.rank, len(layout.layers)
     scales = torch.as_tensor(np.asarray(weights, dtype=np.float32) * np.float32(layout.scale))
     a: dict[str, torch.Tensor] = {}
@@ -46,15 +43,19 @@ def mean(layout: AdapterLayout, rows: np.ndarray, weights: Sequence[float], acti
     return concat(layout, rows, [weight / total for weight in weights], activation)
 
 
-_RULES: dict[str, Aggregator] = {"concat": concat, "mean": mean}
+def check_weights(rows: np.ndarray, weights: Sequence[float]) -> None:
+    """Refuses rows that are not [k, P] with k weights, k >= 1."""
+    if rows.ndim != 2 or len(rows) != len(weights) or len(rows) == 0:
+        raise ConfigError(
+            f"adapter rows {rows.shape} and {len(weights)} weights; expected [k, P] and k weights, k >= 1"
+        )
 
 
-def aggregator(spec: str) -> Aggregator:
-    """Returns the rule of that name.
+def counted(rows: np.ndarray, weights: Sequence[float]) -> tuple[np.ndarray, list[float]]:
+    """Returns the rows and weights without those of weight 0; the first alone where all are 0.
 
-    Raises:
-        ConfigError: no such rule.
+    The rules that are not sums need this: an adapter without weight must neither vote nor take up room.
     """
-    if spec not in _RULES:
-        raise ConfigError(f"unknown aggregator {spec!r}: {did_you_mean(spec, _RULES)}")
-    return _RULES[spec]
+    check_weights(rows, weights)
+    kept = [number for number, weight in enumerate(weights) if weight != 0] or [0]
+    return rows[kept], [float(weights[number]) for number in kept]

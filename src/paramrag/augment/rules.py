@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ..types import Passage, Progress, TrainingItem
 from .candidates import Candidate, choose
+from .continuations import continuations
 from .entries import entries
 from .facts import facts
 from .questions import questions as asked
@@ -20,9 +21,14 @@ from .rewriting import rewrites as rewritten
 from .spans import people_in
 from .statements import statements
 from .topics import topic
+from .validation import validate
 
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 """Part of the id of every augmenter that uses the rules: raise it when they would make other items."""
+
+
+FEW = 4
+"""With fewer items than this, sentences to be gone on with are asked too."""
 
 
 class Rules:
@@ -48,7 +54,7 @@ class Rules:
         self.report = AugmentReport()
 
     def __call__(self, passages: Sequence[Passage]) -> list[list[TrainingItem]]:
-        """Returns the items of each passage, best first; none for a passage that says nothing to ask for."""
+        """Returns the items of each passage, best first; none for one that has no sentence of some words."""
         started = time.perf_counter()
         made: list[list[TrainingItem]] = []
         for done, passage in enumerate(passages, 1):
@@ -66,7 +72,11 @@ class Rules:
         """Returns at most `limit` question items of one passage."""
         if not limit:
             return []
-        return choose(passage, list(candidates(passage)), limit, self.seed, self.report)
+        chosen = choose(passage, list(candidates(passage)), limit, self.seed, self.report)
+        if len(chosen) < FEW:
+            kept, _ = validate(list(continuations(passage, min(limit, 2 * FEW) - len(chosen))), passage)
+            chosen += kept
+        return chosen
 
     def restatements(self, passage: Passage, limit: int) -> list[TrainingItem]:
         """Returns at most `limit` rewrites of one passage."""

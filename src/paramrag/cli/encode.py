@@ -32,6 +32,7 @@ class Storage(StrEnum):
     fp16 = "fp16"
     bf16 = "bf16"
     int8 = "int8"
+    int4 = "int4"
 
 
 def run(
@@ -48,6 +49,10 @@ def run(
         typer.Option(metavar="IN OUT", help="Of a million tokens, to show what an openai:MODEL augmenter costs."),
     ] = None,
     storage: Annotated[Storage, typer.Option(help="How adapters are stored.")] = Storage.fp32,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that train.  [default: one a core on CPU, as memory allows]")
+    ] = None,
+    memory: Annotated[float, typer.Option(min=0.1, metavar="GIB", help="For training, beside the models.")] = 4.0,
     limit: Annotated[int | None, typer.Option(min=1, help="Encode no more passages than this.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; store nothing.")] = False,
     device: options.Device = "cpu",
@@ -68,7 +73,9 @@ def run(
         if augmenter is not None:
             chosen = _augmented_by(augmenter, chosen)
         augment = _augmenter(chosen, engine, base_url, prices, progress)
-        parameterizer = StaticParameterizer(engine, chosen, augment=augment, storage=storage)
+        parameterizer = StaticParameterizer(
+            engine, chosen, augment=augment, storage=storage, workers=workers, memory=int(memory * 2**30)
+        )
         passage_ids = None
         if limit is not None:
             present = collection.encoded(engine.fingerprint, chosen.id)

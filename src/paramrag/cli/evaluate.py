@@ -67,6 +67,9 @@ def run(
     shuffled_text: Annotated[
         bool, typer.Option("--shuffled-text", help="Use adapters of the passages' words in random order.")
     ] = False,
+    task_lora: Annotated[
+        bool, typer.Option("--task-lora", help="Join the recipe's task adapter to every answer, as a control.")
+    ] = False,
     top_k: options.TopK = 3,
     recipe: options.RecipeName = None,
     model: options.Model = options.DEFAULT_MODEL,
@@ -118,6 +121,7 @@ def run(
             text=text,
             adapters=adapters,
             shuffled_text=shuffled_text,
+            task_lora=task_lora,
             seed=seed,
         )
         control = control_of(collection) if shuffled_text else None

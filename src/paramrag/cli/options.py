@@ -30,7 +30,14 @@ Dtype = Annotated[
 ]
 TopK = Annotated[int, typer.Option("--top-k", min=0, help="Passages to retrieve.")]
 Retriever = Annotated[str, typer.Option("--retriever", help="bm25, dense or hybrid.")]
-Aggregator = Annotated[str, typer.Option("--aggregator", help="How adapters are combined: concat or mean.")]
+Aggregator = Annotated[
+    str,
+    typer.Option(
+        "--aggregator",
+        metavar="NAME[:OPTION=VALUE]",
+        help="How adapters are combined: concat, mean, svd, ties, dare, dare_ties or orthogonal; ties:density=0.2.",
+    ),
+]
 Weighting = Annotated[str, typer.Option("--weighting", help="How much each adapter counts: uniform, score or top.")]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Cap on the length of an answer.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]

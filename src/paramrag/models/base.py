@@ -55,6 +55,8 @@ class BaseModel:
     """Where the weights are."""
     dtype: torch.dtype
     """What they are computed in."""
+    reloadable: bool
+    """Whether `load_base` gives the same model for this name: not for one that was made in memory."""
 
     @property
     def decoder(self) -> Any:
@@ -107,7 +109,7 @@ def load_base(
     model, tokenizer = _load(str(name), source, kind)
     model.to(place)
     folder = source if isinstance(source, Path) else _snapshot(source)
-    return _base(str(name), model, tokenizer, lambda: fingerprint_folder(folder, model.config, tokenizer))
+    return _base(str(name), model, tokenizer, lambda: fingerprint_folder(folder, model.config, tokenizer), True)
 
 
 def wrap_base(model: Any, tokenizer: Any, *, name: str) -> BaseModel:
@@ -116,13 +118,15 @@ def wrap_base(model: Any, tokenizer: Any, *, name: str) -> BaseModel:
     Raises:
         ModelError: the model has no adaptable feed-forward layers.
     """
-    return _base(name, model, tokenizer, lambda: fingerprint_model(model, tokenizer))
+    return _base(name, model, tokenizer, lambda: fingerprint_model(model, tokenizer), False)
 
 
-def _base(name: str, model: Any, tokenizer: Any, fingerprint: Callable[[], str]) -> BaseModel:
+def _base(name: str, model: Any, tokenizer: Any, fingerprint: Callable[[], str], reloadable: bool) -> BaseModel:
     ffn, shapes = feed_forward(model, name)  # refuses before the weights are hashed
     model.eval().requires_grad_(False)
-    return BaseModel(name, model, tokenizer, fingerprint(), ffn, shapes, len(ffn), model.device, model.dtype)
+    return BaseModel(
+        name, model, tokenizer, fingerprint(), ffn, shapes, len(ffn), model.device, model.dtype, reloadable
+    )
 
 
 def _device(device: str | torch.device) -> torch.device:

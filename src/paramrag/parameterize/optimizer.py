@@ -26,8 +26,9 @@ class StackedAdamW:
         self._steps = 0
 
     @torch.no_grad()
-    def step(self, rows: torch.Tensor, gradient: torch.Tensor, learning_rate: float) -> None:
-        """Updates `rows` in place."""
+    def step(self, rows: torch.Tensor, gradient: torch.Tensor, rates: torch.Tensor) -> None:
+        """Updates `rows` [N, P] in place, each with its own learning rate: `rates` [N]."""
+        rates = rates[:, None]
         if self._clip:
             norm = gradient.norm(dim=1, keepdim=True)
             gradient = gradient * (self._clip / (norm + 1e-6)).clamp(max=1.0)
@@ -35,9 +36,9 @@ class StackedAdamW:
         beta1, beta2 = self._betas
         self._first.lerp_(gradient, 1 - beta1)
         self._second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        rows.mul_(1 - learning_rate * self._weight_decay)
+        rows.mul_(1 - rates * self._weight_decay)
         denominator = (self._second.sqrt() / (1 - beta2**self._steps) ** 0.5).add_(self._epsilon)
-        rows.addcdiv_(self._first, denominator, value=-learning_rate / (1 - beta1**self._steps))
+        rows.sub_(self._first / denominator * (rates / (1 - beta1**self._steps)))
 
     def keep(self, rows: torch.Tensor) -> None:
         """Drops all rows but these (row numbers)."""

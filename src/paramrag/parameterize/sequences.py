@@ -29,6 +29,8 @@ class TrainingSequence:
     """Tokens read with the adapter on."""
     labels: tuple[int, ...]
     """For each tail token the token it must predict, or NO_LABEL."""
+    open_context: tuple[int, ...] = ()
+    """The context that a teacher reads instead, with the passage in it; empty where none is wanted."""
 
     @property
     def label_count(self) -> int:
@@ -42,29 +44,35 @@ def sequences(
     """Returns the examples of one passage under a recipe.
 
     `prag` follows arXiv 2501.15915 (and its code): the first half of the questions, rounded up, with the passage and
-    with each rewrite in the prompt, the others closed book, no end token. `closed-book` is every item's question alone.
+    with each rewrite in the prompt, the others closed book, no end token. `closed-book` is every item's question alone;
+    `both` adds each again with the passage in the prompt, as it is asked where text and weights are used together.
 
     Raises:
         TrainingError: the items give no example, or an answer has no token.
     """
-    questions = [item for item in items if item.kind != "rewrite" or recipe.training_set == "closed-book"]
+    questions = [item for item in items if item.kind != "rewrite" or recipe.training_set != "prag"]
     if not questions:
         raise TrainingError(
             f"passage {passage.id} ({passage.title!r}) has no training item; "
             "add items for it, or encode with another augmenter"
         )
-    if recipe.training_set == "closed-book":
+    if recipe.training_set != "prag":
         ends = [base.tokenizer.eos_token_id or stop_ids(base.tokenizer, base.model)[0]]
-        prompts = [(prompt_ids(base.tokenizer, item.question), item, ends) for item in questions]
-    else:
-        readings = [passage] + [replace(passage, text=item.answer) for item in items if item.kind == "rewrite"]
-        with_text = math.ceil(len(questions) / 2)
-        prompts = [
-            (prompt_ids(base.tokenizer, item.question, [reading] if reading else []), item, [])
-            for index, item in enumerate(questions)
-            for reading in (readings if index < with_text else [None])
-        ]
-    return [_sequence(base, recipe, prompt, item, ending) for prompt, item, ending in prompts]
+        opened = [prompt_ids(base.tokenizer, item.question, [passage])[-MAX_TOKENS:] for item in questions]
+        made = [_sequence(base, recipe, prompt_ids(base.tokenizer, item.question), item, ends) for item in questions]
+        if recipe.taught:
+            made = [replace(own, open_context=tuple(prompt[:-1])) for own, prompt in zip(made, opened, strict=True)]
+        if recipe.training_set == "both":
+            pairs = zip(opened, questions, strict=True)
+            made += [_sequence(base, recipe, prompt, item, ends) for prompt, item in pairs]
+        return made
+    readings = [passage] + [replace(passage, text=item.answer) for item in items if item.kind == "rewrite"]
+    with_text = math.ceil(len(questions) / 2)
+    return [
+        _sequence(base, recipe, prompt_ids(base.tokenizer, item.question, [reading] if reading else []), item, [])
+        for index, item in enumerate(questions)
+        for reading in (readings if index < with_text else [None])
+    ]
 
 
 def _sequence(

@@ -7,25 +7,34 @@ items are never made twice.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+
+import torch
 
 from ..augment import Augmenter, augmenter
 from ..config import Recipe, load_recipe
-from ..errors import ConfigError, NotFoundError, did_you_mean
+from ..errors import ConfigError, NotFoundError
 from ..infer import Engine
+from ..models import BaseModel
 from ..store import Collection
+from ..store.codec import check_dtype, size_bytes
 from ..types import Adapter, Passage, Progress, TrainingItem
 from .sequences import sequences
-from .trainer import Failed, train
+from .task import task_adapter
+from .trainer import MEMORY, Failed, train
+from .workers import Batch, Result, Workers
 
 GIVEN_ITEMS = "items"
 """Augmentation id under which users put training items of their own: the recipe's augmenters `auto` and `items` take
 them."""
-BYTES_PER_NUMBER = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
-BATCH_PASSAGES = 8
-"""Passages trained together: enough rows to keep two cores busy, little to lose to a kill."""
+BATCH_PASSAGES = {"cpu": 4, "cuda": 32}
+"""Passages trained together, by kind of device: enough rows to keep it busy, little to lose to a kill."""
+PASSAGES_PER_WORKER = 4
+"""Fewer are not worth the seconds that it takes to start a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,8 @@ class StaticParameterizer:
         *,
         augment: Augmenter | None = None,
         storage: str = "fp32",
+        workers: int | None = None,
+        memory: int = MEMORY,
     ) -> None:
         """Settles how adapters are made.
 
@@ -79,17 +90,21 @@ class StaticParameterizer:
             engine: holds the base model.
             recipe: shipped name, YAML file or recipe.
             augment: makes training items; None takes the recipe's augmenter.
-            storage: how adapters are stored: fp32, fp16, bf16 or int8.
+            storage: how adapters are stored: fp32, fp16, bf16, int8 or int4.
+            workers: processes that train; None takes one per thread of torch on CPU, as memory allows, 1 elsewhere.
+            memory: bytes that training may use beside the models.
 
         Raises:
-            ConfigError: unknown recipe, augmenter or storage.
+            ConfigError: unknown recipe, augmenter or storage; workers below 1.
         """
-        if storage not in BYTES_PER_NUMBER:
-            raise ConfigError(f"unknown storage {storage!r}: {did_you_mean(storage, BYTES_PER_NUMBER)}")
+        if workers is not None and workers < 1:
+            raise ConfigError(f"workers is {workers}; expected 1 or more processes")
+        check_dtype(storage)
         self.engine = engine
         self.recipe = load_recipe(recipe)
         self.layout = engine.layout(self.recipe)
-        self._storage = storage
+        self._storage, self._workers, self._memory = storage, workers, memory
+        self._batch = BATCH_PASSAGES.get(engine.base.device.type, BATCH_PASSAGES["cuda"])
         settings = self.recipe.augmentation
         self._takes_given = settings.augmenter in ("auto", GIVEN_ITEMS)
         self._augment = augment
@@ -117,28 +132,32 @@ class StaticParameterizer:
         wanted, missing = self._missing(collection, passage_ids)
         collection.put_recipe(self.recipe, self.engine.fingerprint, self.layout)
         failed: list[Failed] = []
-        items_used = 0
+        items_used: dict[str, int] = {}
         if progress:
             progress("encode", 0, len(missing))
-        for start in range(0, len(missing), BATCH_PASSAGES):
-            passages = collection.passages(missing[start : start + BATCH_PASSAGES])
-            items = self.items(collection, passages)
-            made: list[Adapter] = []
-            for result in train(self.engine.base, self.recipe, self.layout, [(p, items[p.id]) for p in passages]):
-                if isinstance(result, Failed):
-                    failed.append(result)
-                else:
-                    made.append(result)
-                    items_used += len(items[result.key.passage_id])
-            if made:
-                collection.put_adapters(made, dtype=self._storage)
-            if progress:
-                progress("encode", start + len(passages), len(missing))
+
+        def batches() -> Iterator[list[tuple[Passage, list[TrainingItem]]]]:
+            for start in range(0, len(missing), self._batch):
+                passages = collection.passages(missing[start : start + self._batch])
+                items = self.items(collection, passages)
+                items_used.update((key, len(own)) for key, own in items.items())
+                yield [(passage, items[passage.id]) for passage in passages]
+
+        done = 0
+        with closing(self._train(batches(), len(missing))) as trained:
+            for results in trained:
+                made = [result for result in results if isinstance(result, Adapter)]
+                failed += [result for result in results if isinstance(result, Failed)]
+                if made:
+                    collection.put_adapters(made, dtype=self._storage)
+                done += len(results)
+                if progress:
+                    progress("encode", done, len(missing))
         return EncodeReport(
             encoded=len(missing) - len(failed),
             present=len(wanted) - len(missing),
             failed=tuple(failed),
-            items=items_used,
+            items=sum(items_used.values()) - sum(items_used[entry.passage_id] for entry in failed),
             seconds=time.perf_counter() - started,
         )
 
@@ -147,7 +166,7 @@ class StaticParameterizer:
         wanted, missing = self._missing(collection, passage_ids)
         known = self._known_items(collection, missing)
         seconds, tokens = 0.0, 0
-        sample = missing[:BATCH_PASSAGES]
+        sample = missing[: self._batch]
         if sample:
             passages = collection.passages(sample)
             items = {p.id: known.get(p.id) or _stand_ins(p, self.recipe.augmentation.questions) for p in passages}
@@ -159,21 +178,42 @@ class StaticParameterizer:
             tokens = round(sum(lengths) / len(sample) * len(missing))
             once = self.recipe.model_copy(update={"epochs": 1})
             timings = []
-            for recipe in (once, once.model_copy(update={"epochs": 3})):
-                started = time.perf_counter()
-                list(train(self.engine.base, recipe, self.layout, [(p, items[p.id]) for p in passages]))
-                timings.append(time.perf_counter() - started)
+            workers = self._worker_count(len(missing))
+            with _threads(1 if workers > 1 else torch.get_num_threads()):
+                for recipe in (once, once.model_copy(update={"epochs": 3})):
+                    started = time.perf_counter()
+                    list(train(self.engine.base, recipe, self.layout, [(p, items[p.id]) for p in passages]))
+                    timings.append(time.perf_counter() - started)
             per_epoch = max(0.0, timings[1] - timings[0]) / 2
             batch_seconds = timings[0] + per_epoch * (self.recipe.epochs - 1)
-            seconds = batch_seconds * len(missing) / len(sample)
+            seconds = batch_seconds * len(missing) / len(sample) / workers
         return EncodeEstimate(
             passages=len(missing),
             present=len(wanted) - len(missing),
             unaugmented=len(missing) - len(known),
             seconds=seconds,
-            bytes=len(missing) * self.layout.size * BYTES_PER_NUMBER[self._storage],
+            bytes=len(missing) * size_bytes(self.layout, self._storage),
             tokens=tokens,
         )
+
+    def _train(self, batches: Iterable[Batch], passages: int) -> Generator[Result]:
+        """Yields the results of batches, in no order, from this process or from workers."""
+        base = self.engine.base
+        workers = self._worker_count(passages)
+        beneath = task_adapter(self.engine, self.recipe) if self.recipe.task and passages else None
+        if workers == 1:
+            for batch in batches:
+                yield list(train(base, self.recipe, self.layout, batch, memory=self._memory, beneath=beneath))
+            return
+        with Workers(base, self.recipe, self.layout, workers, self._memory, beneath) as pool:
+            yield from pool.map(batches)
+
+    def _worker_count(self, passages: int) -> int:
+        base = self.engine.base
+        if not base.reloadable or base.device.type != "cpu":
+            return 1
+        count = self._workers or min(torch.get_num_threads(), _fitting(base))
+        return max(1, min(count, passages // PASSAGES_PER_WORKER))
 
     def _missing(self, collection: Collection, passage_ids: Sequence[str] | None) -> tuple[list[str], list[str]]:
         held = collection.passage_ids()
@@ -202,6 +242,23 @@ class StaticParameterizer:
             collection.put_items(self._augment.id, kept)  # what failed is asked for again next time
             known |= made
         return {passage.id: known.get(passage.id, []) for passage in passages}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Lets torch use so many threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fitting(base: BaseModel) -> int:
+    """Returns how many more copies of the model half of the machine's memory holds."""
+    size = sum(parameter.numel() * parameter.element_size() for parameter in base.model.parameters())
+    return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // size)
 
 
 def _stand_ins(passage: Passage, count: int) -> list[TrainingItem]:

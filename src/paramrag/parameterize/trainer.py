@@ -21,16 +21,25 @@ import torch
 
 from ..config import Recipe
 from ..errors import TrainingError
-from ..infer.injection import BatchFactors, injected
+from ..infer.injection import BatchFactors, injected, stack
 from ..models import BaseModel
 from ..store.layout import AdapterLayout
-from ..types import Adapter, AdapterKey, Passage, TrainingItem, content_hash
+from ..types import Adapter, AdapterKey, Injection, Passage, TrainingItem, content_hash
+from .contexts import Contexts
 from .optimizer import StackedAdamW
-from .replay import Replay
+from .replay import Losses, Replay
 from .sequences import TrainingSequence, sequences
+from .teacher import Lesson, lessons
 
+MEMORY = 4 << 30
+"""Bytes that training may use beside the model, unless told otherwise."""
 MICRO_BATCH_TOKENS = 1024
-"""Tail tokens, padding counted, that run through the layers together; bounds the memory of a step."""
+"""Tail tokens, padding counted, that run through the layers together at most; more are not faster."""
+SAVED_PER_TOKEN = 12, 8
+"""Numbers that a layer keeps of a token until its gradient is taken, in widths of the model and of its feed-forward
+block; counted generously."""
+CONTEXT_TOKENS = 4096
+"""Context tokens that are read together, padding counted."""
 MICRO_BATCH_ROWS = 12
 """Sequences that are worth a micro-batch of their own rather than being padded to the next length."""
 REST_STEPS = 3
@@ -111,13 +120,31 @@ def initial_row(layout: AdapterLayout, seed: int) -> np.ndarray:
     return row
 
 
+def micro_batch_tokens(base: BaseModel, layout: AdapterLayout, memory: int) -> int:
+    """Returns how many tail tokens run through the layers together, so that a step takes half of `memory` bytes."""
+    width, inner = base.shapes[0].in_features, base.shapes[0].out_features
+    numbers = SAVED_PER_TOKEN[0] * width + SAVED_PER_TOKEN[1] * inner
+    each = numbers * (base.layer_count - layout.layers[0]) * base.dtype.itemsize
+    return max(1, min(MICRO_BATCH_TOKENS, memory // 2 // each))
+
+
 def train(
-    base: BaseModel, recipe: Recipe, layout: AdapterLayout, batch: Sequence[tuple[Passage, Sequence[TrainingItem]]]
+    base: BaseModel,
+    recipe: Recipe,
+    layout: AdapterLayout,
+    batch: Sequence[tuple[Passage, Sequence[TrainingItem]]],
+    *,
+    memory: int = MEMORY,
+    beneath: Injection | None = None,
 ) -> Iterator[Adapter | Failed]:
     """Trains one adapter per passage, all at once; yields them in the order given.
 
     A passage without items, or whose loss stops being finite even at a lower learning rate, comes back as Failed; the
     others are not affected.
+
+    Args:
+        memory: bytes to use beside the model; one sequence too long for it runs alone all the same.
+        beneath: on, unchanged, under every adapter while it is trained, as it will be when it is used.
     """
     results: dict[str, Adapter | Failed] = {}
     jobs: list[tuple[Passage, list[TrainingSequence]]] = []
@@ -126,19 +153,35 @@ def train(
             jobs.append((passage, sequences(base, recipe, passage, items)))
         except TrainingError as error:
             results[passage.id] = Failed(passage.id, str(error))
-    for rate in (recipe.learning_rate, recipe.learning_rate / 4):
-        if jobs:
-            trained = _Run(base, recipe, layout, jobs, rate).run()
-            results.update(trained)
-            jobs = [(passage, examples) for passage, examples in jobs if passage.id not in trained]
-    for passage, _ in jobs:
-        results[passage.id] = Failed(
-            passage.id,
-            f"passage {passage.id} ({passage.title!r}): the loss is not finite, at learning rate "
-            f"{recipe.learning_rate:g} and at a quarter of it; lower learning_rate in the recipe",
-        )
+    results |= train_sequences(base, recipe, layout, jobs, memory=memory, beneath=beneath)
     for passage, _ in batch:
         yield results[passage.id]
+
+
+def train_sequences(
+    base: BaseModel,
+    recipe: Recipe,
+    layout: AdapterLayout,
+    jobs: Sequence[tuple[Passage, list[TrainingSequence]]],
+    *,
+    memory: int = MEMORY,
+    beneath: Injection | None = None,
+) -> dict[str, Adapter | Failed]:
+    """Trains one adapter per passage on sequences of its own, as `train` does; returns them by passage id."""
+    results: dict[str, Adapter | Failed] = {}
+    for rate in (recipe.learning_rate, recipe.learning_rate / 4):
+        left = [(passage, examples) for passage, examples in jobs if passage.id not in results]
+        if left:
+            tokens = micro_batch_tokens(base, layout, memory)
+            results |= _Run(base, recipe, layout, left, rate, tokens, beneath).run()
+    for passage, _ in jobs:
+        if passage.id not in results:
+            results[passage.id] = Failed(
+                passage.id,
+                f"passage {passage.id} ({passage.title!r}): the loss is not finite, at learning rate "
+                f"{recipe.learning_rate:g} and at a quarter of it; lower learning_rate in the recipe",
+            )
+    return results
 
 
 class _Run:
@@ -151,8 +194,12 @@ class _Run:
         layout: AdapterLayout,
         jobs: Sequence[tuple[Passage, list[TrainingSequence]]],
         learning_rate: float,
+        tokens: int,
+        beneath: Injection | None,
     ) -> None:
         self._base, self._recipe, self._layout, self._rate = base, recipe, layout, learning_rate
+        self._tokens = tokens
+        self._beneath = stack([beneath], base)
         self._jobs = [
             _Job(
                 passage,
@@ -184,7 +231,7 @@ class _Run:
             gradient = gradient[self._leave([*learnt, *diverged])]
             if not self._active:
                 break
-            self._optimizer.step(self._rows, gradient, self._learning_rate(step))
+            self._optimizer.step(self._rows, gradient, self._rates(step))
             step += 1
             over = [row for row, number in enumerate(self._active) if step >= self._jobs[number].steps]
             for row in over:
@@ -196,10 +243,11 @@ class _Run:
         job, limit = self._jobs[number], self._recipe.stop_probability
         return job.checking and all(value >= limit for value in job.likelihood)
 
-    def _learning_rate(self, step: int) -> float:
-        if self._recipe.schedule == "constant":
-            return self._rate
-        return self._rate * max(0.0, 1.0 - step / max(self._jobs[number].steps for number in self._active))
+    def _rates(self, step: int) -> torch.Tensor:
+        """Returns the learning rate of each row [N]: every passage has a schedule of its own."""
+        linear = self._recipe.schedule == "linear"
+        left = [1.0 - step / self._jobs[number].steps if linear else 1.0 for number in self._active]
+        return self._rate * torch.tensor(left, device=self._base.device)
 
     def _record(self) -> list[_MicroBatch]:
         """Groups all sequences by tail length, within the token budget, and records them."""
@@ -211,17 +259,37 @@ class _Run:
         for member in members:
             length = len(self._sequence(member).tail)
             if groups:
-                fits = length * (len(groups[-1]) + 1) <= MICRO_BATCH_TOKENS
+                fits = length * (len(groups[-1]) + 1) <= self._tokens
                 pads = length > len(self._sequence(groups[-1][0]).tail) and len(groups[-1]) >= MICRO_BATCH_ROWS
                 if fits and not pads:
                     groups[-1].append(member)
                     continue
             groups.append([member])
-        first_layer = self._layout.layers[0]
-        return [
-            _MicroBatch(tuple(group), Replay(self._base, [self._sequence(member) for member in group], first_layer))
-            for group in groups
-        ]
+        contexts = Contexts(self._base, (self._sequence(member).context for member in members), CONTEXT_TOKENS)
+        taught = self._lessons() if self._recipe.taught else {}
+        with injected(self._base, self._beneath):  # tails are read as they will be; contexts by the base model alone
+            return [
+                _MicroBatch(
+                    tuple(group),
+                    Replay(
+                        self._base,
+                        [self._sequence(member) for member in group],
+                        self._layout.layers,
+                        contexts,
+                        [taught[member] for member in group] if taught else [],
+                    ),
+                )
+                for group in groups
+            ]
+
+    def _lessons(self) -> dict[tuple[int, int], Lesson]:
+        return {
+            (number, example): lesson
+            for number, job in enumerate(self._jobs)
+            for example, lesson in enumerate(
+                lessons(self._base, job.examples, self._layout.layers, CONTEXT_TOKENS)  # they share the passage
+            )
+        }
 
     def _sequence(self, member: tuple[int, int]) -> TrainingSequence:
         return self._jobs[member[0]].examples[member[1]]
@@ -249,9 +317,10 @@ class _Run:
                 continue
             owners = torch.tensor([row_of[batch.members[row][0]] for row in rows], device=device)
             factors = self._factors(owners)
-            with injected(self._base, factors):
-                losses_M, row_of_label = batch.replay.losses(torch.tensor(rows, device=device))
-            weighted = losses_M * weights[owners[row_of_label]]
+            with injected(self._base, self._beneath), injected(self._base, factors):
+                found = batch.replay.losses(torch.tensor(rows, device=device))
+            losses_M, row_of_label = found.nll, found.owners
+            weighted = self._objective(found) * weights[owners[row_of_label]]
             torch.autograd.backward(weighted.sum())
             self._accumulate(gradient, factors, owners)
             losses.index_add_(0, owners[row_of_label], weighted.detach())
@@ -263,6 +332,14 @@ class _Run:
         for number, loss in zip(self._active, losses.tolist(), strict=True):
             self._jobs[number].losses.append(loss)
         return gradient
+
+    def _objective(self, found: Losses) -> torch.Tensor:
+        """Returns what is minimised, per label [M]."""
+        recipe = self._recipe
+        objective = recipe.nll_weight * found.nll
+        if found.divergence is not None and found.angle is not None:
+            objective = objective + recipe.kl_weight * found.divergence + recipe.state_weight * found.angle
+        return objective
 
     def _factors(self, owners: torch.Tensor) -> BatchFactors:
         """Returns each sequence's factors as leaves: a gradient through the stacked parameter would fill all of it."""

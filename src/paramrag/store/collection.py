@@ -199,7 +199,7 @@ class Collection:
 
         Args:
             new: adapters whose recipe is recorded (`put_recipe`).
-            dtype: how the numbers are stored: fp32, fp16, bf16 or int8.
+            dtype: how the numbers are stored: fp32, fp16, bf16, int8 or int4.
 
         Raises:
             MismatchError: a row or its layout is not the recipe's; nothing is stored.

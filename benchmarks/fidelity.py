@@ -1,0 +1,225 @@
+"""What adapters know, whom they disturb, and what they are worth beside the text: all conditions on the same questions.
+
+    python benchmarks/fidelity.py --data DIR [--sets popqa,squad_xquad_en,phantomwiki] [--questions 100]
+                                  [--recipe default] [--work DIR] [--json]
+
+DIR holds question files as `paramrag eval` reads them. Of each set, the first questions with exactly one gold passage
+are asked; the passages of all sets are one collection, kept in --work, so that an interrupted run goes on.
+
+Conditions: closed book (`vanilla`); the gold passage in the prompt (`t-own`); its adapter (`p-own`), alone and summed
+with two or four adapters of other gold passages at equal weights (`p-own+2`, `p-own+4`) and weighted by their BM25
+scores (`... score`); another passage's adapter instead (`p-wrong`); the gold passage in the prompt with two wrong
+adapters (`t-own, wrong`, and `... score`); what BM25 finds, three passages in the prompt (`t-rag`), their adapters
+(`p-rag`), both (`pt-rag`). `p-own int8`, `p-own int4`: adapters as they come back from compact storage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paramrag import Collection, Engine, Passage, Request, StaticParameterizer, load_recipe
+from paramrag.aggregate import concat, weighting
+from paramrag.config import Recipe
+from paramrag.evaluate import Question, load_questions, metric
+from paramrag.evaluate.statistics import Estimate, bootstrap_mean, paired_difference
+from paramrag.models import prompt_ids
+from paramrag.store.codec import decode, encode, size_bytes
+from paramrag.types import Hit, Injection
+
+TOP_K = 3
+FAR = 200  # BM25 hits among which the score of a given passage is looked up; beyond, it counts as 0
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question with what the conditions need to know about it."""
+
+    question: Question
+    gold: Passage
+    others: tuple[Passage, ...]
+    hits: tuple[Hit, ...]
+    scores: Mapping[str, float]
+
+
+class Bench:
+    """One collection, one engine, one recipe; scores conditions."""
+
+    def __init__(self, collection: Collection, engine: Engine, recipe: Recipe) -> None:
+        self.collection, self.engine, self.recipe = collection, engine, recipe
+        self.layout = engine.layout(recipe)
+        self.score = metric("has_answer").score
+        self.weigh = weighting("score")
+
+    def asked(self, questions: Sequence[Question], seed: int) -> list[Asked]:
+        """Prepares questions; the same other passages for the same seed."""
+        random = np.random.default_rng(seed)
+        held = set(self.collection.passage_ids())
+        gold = [next(judged.passage for judged in question.passages if judged.gold) for question in questions]
+        gold = [passage for passage in gold if passage.id in held]
+        pool = list({passage.id: passage for passage in gold}.values())
+        found = []
+        for question, passage in zip(questions, gold, strict=True):
+            drawn = [pool[at] for at in random.permutation(len(pool)) if pool[at].id != passage.id][:4]
+            hits = self.collection.search(question.question, FAR)
+            scores = {hit.passage.id: hit.score for hit in hits}
+            found.append(Asked(question, passage, tuple(drawn), tuple(hits[:TOP_K]), scores))
+        return found
+
+    def rows(self, passages: Sequence[Passage]) -> np.ndarray:
+        """Adapter rows [k, P]."""
+        ids = [passage.id for passage in passages]
+        return self.collection.gather(ids, base=self.engine.fingerprint, recipe=self.recipe.id)
+
+    def injection(self, passages: Sequence[Passage], weights: Sequence[float]) -> Injection:
+        """The weighted sum of the passages' adapters."""
+        return concat(self.layout, self.rows(passages), weights, self.recipe.activation)
+
+    def weighted(self, one: Asked, passages: Sequence[Passage]) -> Injection:
+        """Their adapters, weighted as a pipeline that had retrieved them would."""
+        return self.injection(passages, self.weigh([one.scores.get(passage.id, 0.0) for passage in passages]))
+
+    def stored(self, one: Asked, dtype: str) -> Injection:
+        """The gold passage's adapter as it comes back from storage of a number format."""
+        (row,) = self.rows([one.gold])
+        back = decode(encode(row, self.layout, dtype), self.layout, dtype)
+        return concat(self.layout, back[None], [1.0], self.recipe.activation)
+
+    def conditions(self) -> dict[str, Callable[[Asked], tuple[Sequence[Passage], Injection | None]]]:
+        """Name -> question -> (passages in the prompt, injection)."""
+        own, wrong = (lambda one: [one.gold]), (lambda one: one.others[:2])
+        hits = lambda one: [hit.passage for hit in one.hits]  # noqa: E731
+        return {
+            "vanilla": lambda one: ([], None),
+            "t-own": lambda one: (own(one), None),
+            "p-own": lambda one: ([], self.injection(own(one), [1.0])),
+            "p-own+2": lambda one: ([], self.injection([one.gold, *one.others[:2]], [1.0] * 3)),
+            "p-own+4": lambda one: ([], self.injection([one.gold, *one.others[:4]], [1.0] * 5)),
+            "p-own+2 score": lambda one: ([], self.weighted(one, [one.gold, *one.others[:2]])),
+            "p-own+4 score": lambda one: ([], self.weighted(one, [one.gold, *one.others[:4]])),
+            "p-wrong": lambda one: ([], self.injection(one.others[:1], [1.0])),
+            "t-own, wrong": lambda one: (own(one), self.injection(wrong(one), [1.0] * 2)),
+            "t-own, wrong score": lambda one: (own(one), self.weighted(one, wrong(one))),
+            "p-own int8": lambda one: ([], self.stored(one, "int8")),
+            "p-own int4": lambda one: ([], self.stored(one, "int4")),
+            "t-rag": lambda one: (hits(one), None),
+            "p-rag": lambda one: ([], self.weighted(one, hits(one))),
+            "pt-rag": lambda one: (hits(one), self.weighted(one, hits(one))),
+        }
+
+    def measure(self, asked: Sequence[Asked], show: Callable[[str], None]) -> dict[str, list[float]]:
+        """HasAnswer of every condition, question by question."""
+        found = {}
+        for name, condition in self.conditions().items():
+            right: list[float] = []
+            for start in range(0, len(asked), BATCH):
+                some = asked[start : start + BATCH]
+                requests = []
+                for one in some:
+                    passages, injection = condition(one)
+                    prompt = prompt_ids(self.engine.base.tokenizer, one.question.question, passages)
+                    requests.append(Request(prompt, injection, max_new_tokens=32))
+                for one, completion in zip(some, self.engine.generate(requests), strict=True):
+                    right.append(self.score(completion.text, one.question) or 0.0)
+            found[name] = right
+            show(f"  {name}: {100 * sum(right) / len(right):.1f}")
+        return found
+
+
+def bars(sets: Mapping[str, Mapping[str, list[float]]], bytes_per_passage: int) -> list[dict[str, Any]]:
+    """The bars, over the sets."""
+    made = []
+    for name, scores in sets.items():
+        gain = paired_difference(scores["t-own"], scores["p-own"])
+        made.append(_bar(f"{name}: P-RAG own minus T-RAG own, lower end of 95 %", 100 * gain.low, -3.0))
+    together = {
+        name: [value for scores in sets.values() for value in scores[name]] for name in next(iter(sets.values()))
+    }
+    alone = np.mean(together["p-own"])
+    for condition, bar in (("p-own+2", 85.0), ("p-own+4", 70.0)):
+        for how in ("", " score"):
+            kept = 100 * float(np.mean(together[condition + how]) / alone) if alone else 0.0
+            made.append(_bar(f"{condition}{how}, share of p-own kept, %", kept, bar))
+    for name, scores in sets.items():
+        gain = paired_difference(scores["t-rag"], scores["pt-rag"])
+        made.append(_bar(f"{name}: PT-RAG minus T-RAG, BM25 top 3, lower end of 95 %", 100 * gain.low, 0.0))
+    change = 100 * abs(float(np.mean(together["p-wrong"]) - np.mean(together["vanilla"])))
+    made.append(_bar("p-wrong against vanilla, points", change, 2.0, "lower"))
+    for how in ("", " score"):
+        loss = 100 * float(np.mean(together["t-own"]) - np.mean(together["t-own, wrong" + how]))
+        made.append(_bar(f"t-own, wrong{how}, points lost", loss, 2.0, "lower"))
+    loss = 100 * float(np.mean(together["p-own"]) - np.mean(together["p-own int4"]))
+    made.append(_bar("int4 storage, points lost", loss, 1.0, "lower"))
+    made.append(_bar("bytes of a stored adapter, int4, MB", bytes_per_passage / 1e6, 0.12, "lower"))
+    return made
+
+
+def _bar(name: str, value: float, bar: float, better: str = "higher") -> dict[str, Any]:
+    met = value >= bar if better == "higher" else value <= bar
+    return {"name": name, "value": round(value, 3), "bar": bar, "better": better, "met": bool(met)}
+
+
+def _percent(estimate: Estimate) -> dict[str, float]:
+    return {name: round(100 * value, 1) for name, value in asdict(estimate).items() if name != "n"}
+
+
+def main() -> None:
+    """Prints what was measured as one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", default="popqa,squad_xquad_en,phantomwiki")
+    parser.add_argument("--questions", type=int, default=100)
+    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--work", type=Path, help="keeps collection and adapters; a temporary one where not given")
+    parser.add_argument("--json", action="store_true", help="one line")
+    arguments = parser.parse_args()
+
+    def show(line: str) -> None:
+        if not arguments.json:
+            print(line, flush=True)
+
+    files = [arguments.data / f"{name}.jsonl" for name in arguments.sets.split(",")]
+    with tempfile.TemporaryDirectory() as scratch:
+        collection = Collection.open((arguments.work or Path(scratch)) / "collection")
+        collection.add(files)
+        bench = Bench(collection, Engine("smollm2-135m-instruct", max_batch=BATCH), load_recipe(arguments.recipe))
+        parameterizer = StaticParameterizer(bench.engine, bench.recipe)
+        scores, seconds, made = {}, 0.0, 0
+        for file in files:
+            questions = [question for question in load_questions(file) if len(question.gold_ids) == 1]
+            asked = bench.asked(questions[: arguments.questions], seed=0)
+            wanted = [passage.id for one in asked for passage in (one.gold, *(hit.passage for hit in one.hits))]
+            report = parameterizer.encode(collection, wanted)
+            seconds, made = seconds + report.seconds, made + report.encoded
+            show(f"{file.stem}: {len(asked)} questions, {report.encoded} adapters made in {report.seconds:.0f} s")
+            asked = [one for one in asked if not failed_of(one, {entry.passage_id for entry in report.failed})]
+            scores[file.stem] = bench.measure(asked, show)
+    result = {
+        "recipe": {"name": bench.recipe.name, "id": bench.recipe.id},
+        "encode": {"made": made, "seconds_per_passage": round(seconds / made, 2) if made else None},
+        "sets": {
+            name: {"n": len(next(iter(found.values())))}
+            | {condition: _percent(bootstrap_mean(values)) for condition, values in found.items()}
+            for name, found in scores.items()
+        },
+        "bars": bars(scores, size_bytes(bench.layout, "int4")),
+    }
+    print(json.dumps(result, indent=None if arguments.json else 2))
+
+
+def failed_of(one: Asked, failed: set[str]) -> bool:
+    """Whether a condition of the question needs an adapter that could not be made."""
+    needed = (one.gold, *one.others, *(hit.passage for hit in one.hits))
+    return any(passage.id in failed for passage in needed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Trains batches in processes of their own, one thread each.
+
+On CPU the products of a training step are too small to share between threads: one process a core trains half as much
+again as one process with all cores (docs/log.md). A worker runs `serve`: it loads the model, reads batches from its
+input and writes results to its output, and ends when either is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import IO, Any
+
+from ..config import Recipe
+from ..errors import TrainingError
+from ..models import BaseModel
+from ..store.layout import AdapterLayout
+from ..types import Adapter, Injection, Passage, TrainingItem
+from .trainer import Failed, train
+
+Batch = Sequence[tuple[Passage, Sequence[TrainingItem]]]
+Result = list[Adapter | Failed]
+
+
+class Workers:
+    """A fixed number of training processes for one model, recipe and layout; a context manager."""
+
+    def __init__(
+        self,
+        base: BaseModel,
+        recipe: Recipe,
+        layout: AdapterLayout,
+        count: int,
+        memory: int,
+        beneath: Injection | None = None,
+    ) -> None:
+        """Starts the processes; they load the model while the first batches are prepared.
+
+        Args:
+            count: processes.
+            memory: bytes that all of them may use for training, beside the models.
+            beneath: on under every adapter.
+        """
+        dtype = str(base.dtype).removeprefix("torch.")
+        self._job = (base.name, dtype, base.fingerprint, recipe, layout, memory // count, beneath)
+        self._idle = [self._start() for _ in range(count)]
+        self._all = tuple(self._idle)
+        self._threads = ThreadPoolExecutor(count)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._all:  # what is still in training is not wanted any more
+            process.kill()
+        self._threads.shutdown()
+        for process in self._all:
+            process.communicate()
+
+    def map(self, batches: Iterable[Batch]) -> Iterator[Result]:
+        """Yields the results of each batch, as they are done; a batch is taken when a worker is free for it.
+
+        Raises:
+            TrainingError: a worker ended before its batch was done.
+        """
+        running: set[Future[Result]] = set()
+        for batch in batches:
+            running.add(self._threads.submit(self._train, batch))
+            if len(running) == len(self._all):
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the program that started it, which then ends it
+        )
+        _write(process.stdin, (os.getpid(), *self._job))
+        return process
+
+    def _train(self, batch: Batch) -> Result:
+        process = self._idle.pop()
+        try:
+            _write(process.stdin, batch)
+            result: Result | Exception = _read(process.stdout)
+        except (EOFError, BrokenPipeError) as error:
+            raise TrainingError(
+                f"a training process ended with exit code {process.wait()} before its batch was done, perhaps for want "
+                "of memory; what was finished is stored: run again, with fewer workers"
+            ) from error
+        self._idle.append(process)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+def _write(stream: IO[bytes] | None, value: Any) -> None:
+    assert stream is not None
+    pickle.dump(value, stream, protocol=pickle.HIGHEST_PROTOCOL)
+    stream.flush()
+
+
+def _read(stream: IO[bytes] | None) -> Any:
+    assert stream is not None
+    return pickle.load(stream)  # both ends are this program
+
+
+def _leave_with(parent: int) -> None:
+    """Ends this process soon after the one that started it, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def serve() -> None:
+    """Is a worker: trains what comes in until nothing more does."""
+    # Results go to the standard output that was there at the start; whatever prints goes to the error output.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    from ..models import load_base
+
+    parent, name, dtype, fingerprint, recipe, layout, memory, beneath = _read(sys.stdin.buffer)
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    base = load_base(name, dtype=dtype)
+    while True:
+        try:
+            batch = _read(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            if base.fingerprint != fingerprint:
+                raise TrainingError(f"model {name!r} changed while it was used; run again")
+            result: Result | Exception = list(train(base, recipe, layout, batch, memory=memory, beneath=beneath))
+        except Exception as error:  # noqa: BLE001  raised again where the batch came from
+            result = error
+        _write(output, result)
