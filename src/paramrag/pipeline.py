@@ -99,7 +99,8 @@ class Pipeline:
             retriever: `bm25`, `dense`, `hybrid`, or a function (query, k) -> hits.
             aggregator: how adapters are combined: `concat`, or another rule with its options, `ties:density=0.2`.
             weighting: how much each counts.
-            base_injection: on in every mode, beneath the adapters: a task adapter, as a control.
+            base_injection: on in every mode, beneath the adapters: a task adapter, as a control. None: the recipe's own
+                where its adapters were trained on top of one and the mode uses them, else none.
             conditions: noise in text or adapters, damage to adapters; None for none.
 
         Raises:
@@ -123,14 +124,14 @@ class Pipeline:
             "seed": seed,
             "stop": tuple(stop),
         }
+        if base_injection is None and self.recipe.task and self.adapter_k:
+            base_injection = task_adapter(engine, self.recipe)
         if base_injection and self.adapter_k and base_injection.activation != self.recipe.activation:
             raise ConfigError(
                 f"base_injection has activation {base_injection.activation}, recipe {self.recipe.name!r} "
                 f"{self.recipe.activation}; make both under recipes of the same activation"
             )
         self._base_injection = base_injection
-        # adapters that were trained on top of the task adapter are used on top of it
-        self._beneath = task_adapter(engine, self.recipe) if self.recipe.task and self.adapter_k else None
         self._conditions = conditions or Conditions()
 
     def ask(self, question: str | Query) -> Answer:
@@ -263,7 +264,7 @@ class Pipeline:
         if self._conditions.rows:
             rows = self._conditions.rows(layout, rows, passage_ids)
         own = self.aggregate(layout, rows, weights, recipe.activation)
-        return join([self._base_injection, self._beneath, own])
+        return join([self._base_injection, own])
 
     def _key(self, hit: Hit) -> AdapterKey:
         return AdapterKey(hit.passage.id, self.engine.fingerprint, self.recipe.id)

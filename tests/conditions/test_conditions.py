@@ -267,3 +267,25 @@ def test_base_injection_of_another_activation_is_refused(collection: Collection,
     with pytest.raises(ConfigError, match="base_injection has activation full"):
         Pipeline(collection, engine, "p-rag", recipe=RECIPE, base_injection=full)
     assert Pipeline(collection, engine, "vanilla", recipe=RECIPE, base_injection=full, max_new_tokens=2).ask("a?")
+
+
+def test_adapters_trained_over_a_task_adapter_are_used_over_it(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipe with a task adapter, and the same adapters with that task adapter joined by hand."""
+    layout = engine.layout(RECIPE)
+    task = concat(layout, random_rows(layout, 1, 99, 0.2), [1.0], "answer")
+    monkeypatch.setattr("paramrag.pipeline.task_adapter", lambda engine, recipe: task)
+    over = RECIPE.model_copy(update={"task": True})
+    opened = fill(Collection.open(tmp_path / "c"), engine)
+    opened.put_recipe(over, engine.fingerprint, layout)
+    held = opened.passage_ids()
+    rows = opened.gather(held, base=engine.fingerprint, recipe=RECIPE.id)
+    keys = [AdapterKey(key, engine.fingerprint, over.id) for key in held]
+    opened.put_adapters([Adapter(key, row, layout) for key, row in zip(keys, rows, strict=True)])
+
+    def said(mode: str, recipe: Recipe, base: Injection | None = None) -> str:
+        return Pipeline(opened, engine, mode, recipe=recipe, max_new_tokens=6, base_injection=base).ask(QUESTION).text
+
+    assert said("p-rag", over) == said("p-rag", RECIPE, task) != said("p-rag", RECIPE)
+    assert said("t-rag", over) == said("t-rag", RECIPE)

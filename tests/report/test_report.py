@@ -121,7 +121,7 @@ def test_tables_hold_intervals_and_counts(study: Path) -> None:
     assert conflict.rows[0][-2:] == ("75.0 [30.1, 95.4]", "4")
     retrieval = tables.retrieval(cells)
     assert retrieval is not None
-    assert retrieval.rows[0] == ("popqa", "plain", "10", "1", "90.0", "90.0", "90.0")
+    assert retrieval.rows[0] == ("popqa", "plain", "10", "1", "90.0", "-", "90.0")
     assert "| popqa | plain | 10 |" in accuracy.markdown()
 
 

@@ -67,8 +67,8 @@ def run(
     shuffled_text: Annotated[
         bool, typer.Option("--shuffled-text", help="Use adapters of the passages' words in random order.")
     ] = False,
-    task_adapter: Annotated[
-        bool, typer.Option("--task-adapter", help="In every mode, have an adapter on that knows no passage.")
+    task_lora: Annotated[
+        bool, typer.Option("--task-lora", help="Join the recipe's task adapter to every answer, as a control.")
     ] = False,
     top_k: options.TopK = 3,
     recipe: options.RecipeName = None,
@@ -121,7 +121,7 @@ def run(
             text=text,
             adapters=adapters,
             shuffled_text=shuffled_text,
-            task_adapter=task_adapter,
+            task_lora=task_lora,
             seed=seed,
         )
         control = control_of(collection) if shuffled_text else None

@@ -13,11 +13,11 @@ from typing import Any
 from ..conditions import Conditions, conditions, split
 from ..config import Recipe
 from ..infer import Engine
-from ..parameterize import task_adapter
+from ..parameterize.task import task_adapter
 from ..pipeline import Pipeline
 from ..retrieve import retriever as retriever_of
 from ..store import Collection
-from ..types import Hit, Progress
+from ..types import Hit, Injection, Progress
 from .asking import oracle, query_of
 from .metrics import Metric
 from .noise import AnyPassage, OtherQuestions
@@ -50,8 +50,8 @@ class Setting:
     """Condition of the adapters."""
     shuffled_text: bool = False
     """Whether adapters are those of the passages' words in random order (see `paramrag.evaluate.controls`)."""
-    task_adapter: bool = False
-    """Whether the task adapter is on in every mode: what an adapter gives that knows no passage."""
+    task_lora: bool = False
+    """Whether the recipe's task adapter is joined to every answer, in every mode."""
     seed: int = 0
     """Of everything random."""
 
@@ -71,7 +71,7 @@ class Setting:
             "text": "+".join(split(self.text)),
             "adapters": "+".join(split(self.adapters)),
             "shuffled_text": self.shuffled_text,
-            "task_adapter": self.task_adapter,
+            "task_lora": self.task_lora,
         }
         return always | {name: value for name, value in some.items() if value}
 
@@ -87,6 +87,7 @@ class Cell:
         setting: Setting,
         *,
         control: Collection | None = None,
+        base_injection: Injection | None = None,
     ) -> None:
         """Settles what is run.
 
@@ -96,6 +97,7 @@ class Cell:
             questions: to ask.
             setting: how.
             control: collection whose adapters stand in for the passages' own.
+            base_injection: joined to the adapters of every question; None: what the setting says.
 
         Raises:
             ConfigError: an unknown condition.
@@ -104,7 +106,9 @@ class Cell:
         self.collection, self.engine, self.setting = collection, engine, setting
         self.questions = list(questions)
         self._retrieve = retriever_of(setting.retriever, collection)
-        self._base_injection = task_adapter(engine, setting.recipe) if setting.task_adapter else None
+        if base_injection is None and setting.task_lora:
+            base_injection = task_adapter(engine, setting.recipe)
+        self._base_injection = base_injection
         self.given: Mapping[str, Sequence[Hit]] | None = (
             oracle(self.questions, collection, setting.given) if setting.given else None
         )

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import NotFoundError
 from ..parameterize import EncodeReport, Failed, StaticParameterizer, train
+from ..parameterize.task import task_adapter
 from ..store import Collection
 from ..types import Adapter, Passage, Progress, TrainingItem
 
@@ -60,6 +61,7 @@ def encode_shuffled(
     control.put_recipe(recipe, parameterizer.engine.fingerprint, layout)
     encoded = control.encoded(parameterizer.engine.fingerprint, recipe.id)
     missing = [passage_id for passage_id in dict.fromkeys(passage_ids) if passage_id not in encoded]
+    beneath = task_adapter(parameterizer.engine, recipe) if recipe.task and missing else None
     failed: list[Failed] = []
     count = 0
     for start in range(0, len(missing), parameterizer.batch_passages):
@@ -68,7 +70,7 @@ def encode_shuffled(
         batch = [shuffled(passage, items[passage.id]) for passage in passages]
         real = {fake.id: passage.id for (fake, _), passage in zip(batch, passages, strict=True)}
         made: list[Adapter] = []
-        for result in train(base, recipe, layout, batch):
+        for result in train(base, recipe, layout, batch, beneath=beneath):
             if isinstance(result, Failed):
                 failed.append(Failed(real[result.passage_id], result.reason))
                 continue

@@ -51,6 +51,7 @@ class Variant(BaseModel):
     text: str | None = Field(default=None, description="condition of the text")
     adapters: str | None = Field(default=None, description="condition of the adapters")
     shuffled_text: bool = Field(default=False, description="adapters of the passages' words in random order")
+    task_lora: bool = Field(default=False, description="the recipe's task adapter joined to every answer")
 
 
 class Study(Variant):
@@ -87,6 +88,7 @@ class Study(Variant):
             text=chosen("text", None),
             adapters=chosen("adapters", None),
             shuffled_text=variant.shuffled_text or self.shuffled_text,
+            task_lora=variant.task_lora or self.task_lora,
             seed=self.seed,
         )
 
@@ -223,6 +225,7 @@ class Runner:
         identity = json.dumps([self.engine.fingerprint, setting.seed, setting.to_json()], sort_keys=True)
         told = [setting.recipe.name, setting.given, setting.text, setting.adapters]
         words = [str(word) for word in told if word] + ["shuffled-text"] * setting.shuffled_text
+        words += ["task-lora"] * setting.task_lora
         name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join([planned.data, self._questions_word(study), *words])).strip("-")
         return self.out / "runs" / f"{name}-{content_hash(identity, length=8)}"
 

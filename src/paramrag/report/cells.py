@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +15,7 @@ from ..evaluate.metrics import is_binary
 
 MODE_ORDER = ("vanilla", "t-rag", "p-rag", "pt-rag", "dyp-rag", "dypt-rag")
 """How modes are listed; others follow."""
+_FIRST = ("model_name", "recipe_name", "given", "text", "adapters", "shuffled_text", "task_lora")  # of a setting's name
 _SHOWN_APART = ("data", "model", "recipe")  # of a configuration; never part of a setting's name
 
 
@@ -38,6 +40,12 @@ class Cell:
     def failed(self) -> int:
         """Questions without an answer."""
         return sum(sample.error is not None for sample in self.samples)
+
+    def retrieval(self) -> Mapping[str, float]:
+        """Returns hit@1, hit@3 and recall@k of the run, over its questions that have gold passages."""
+        summary = self.run / "summary.json"
+        found = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
+        return dict(found.get("retrieval", {}))
 
     def metrics(self) -> list[str]:
         """Returns the names of its metrics, in the order in which they were taken."""
@@ -107,7 +115,7 @@ def mode_rank(mode: str) -> int:
 
 def _setting(own: Mapping[str, Any], all_: Sequence[Mapping[str, Any]]) -> str:
     """The settings of a run that not all runs share, those that it has itself."""
-    keys = list(dict.fromkeys(key for configuration in all_ for key in configuration))
+    keys = list(dict.fromkeys([*_FIRST, *(key for configuration in all_ for key in configuration)]))
     apart = [key for key in keys if key not in _SHOWN_APART and len({str(entry.get(key)) for entry in all_}) > 1]
     told = [f"{_words(key)} {_value(own[key])}".strip() for key in apart if own.get(key) is not None]
     return ", ".join(told)

@@ -111,23 +111,18 @@ def cost(cells: Sequence[Cell], metric: str) -> Table:
 
 
 def retrieval(cells: Sequence[Cell]) -> Table | None:
-    """Returns hit@1, hit@3 and recall@k per run, from the samples' own hits; None where nothing is gold."""
+    """Returns hit@1, hit@3 and recall@k per run; None where nothing is gold."""
     rows = []
     for data, setting in places(cells):
-        here = [cell for cell in cells if (cell.data, cell.setting) == (data, setting)]
-        best = max(here, key=lambda cell: sum(bool(sample.hits) for sample in cell.samples))
-        golds = [[hit.get("gold") for hit in sample.hits] for sample in best.samples]
-        if not any(any(found) for found in golds):
+        found = next(cell.retrieval() for cell in cells if (cell.data, cell.setting) == (data, setting))
+        if not found.get("n"):
             continue
-        k = max(map(len, golds))
-        at = [sum(any(found[:top]) for found in golds) / len(golds) for top in (1, min(3, k), k)]
-        rows.append((data, setting or "plain", str(len(golds)), str(k), *(f"{100 * value:.1f}" for value in at)))
-    note = "Share of questions with a gold passage among the first hits, in percent; k is the most a question got."
-    return (
-        Table("Retrieval", note, ("data", "setting", "n", "k", "hit@1", "hit@3", "hit@k"), tuple(rows))
-        if rows
-        else None
-    )
+        values = [found.get("hit@1"), found.get("hit@3"), next((v for k, v in found.items() if "recall@" in k), None)]
+        shares = ["-" if value is None else f"{100 * value:.1f}" for value in values]
+        rows.append((data, setting or "plain", f"{found['n']:.0f}", f"{found['k']:.0f}", *shares))
+    note = "Over the questions with gold passages, in percent; k is the most passages that a question got."
+    columns = ("data", "setting", "n", "k", "hit@1", "hit@3", "recall@k")
+    return Table("Retrieval", note, columns, tuple(rows)) if rows else None
 
 
 def noise(cells: Sequence[Cell], metric: str) -> Table | None:
