@@ -238,16 +238,17 @@ class Pipeline:
         pairs = [(hit, weight) for hit, weight in zip(hits, weights, strict=True) if hit.passage.id in encoded]
         return [hit for hit, _ in pairs], [weight for _, weight in pairs]
 
-    def _used(self, for_text: Sequence[Hit], for_weights: Sequence[Hit], weights: Sequence[float]) -> Iterator[Used]:
-        """Yields what each passage contributed, rank by rank; conditions may put two passages into one rank."""
-        for rank in range(max(len(for_text), len(for_weights))):
-            text = for_text[rank] if rank < len(for_text) else None
-            adapted = for_weights[rank] if rank < len(for_weights) else None
-            both = text is not None and adapted is not None and text.passage.id == adapted.passage.id
-            if text is not None and not both:
-                yield Used(text, in_text=True, adapter=None, weight=0.0)
-            if adapted is not None:
-                yield Used(adapted, in_text=both, adapter=self._key(adapted), weight=weights[rank])
+    def _used(self, for_text: Sequence[Hit], adapted: Sequence[Hit], weights: Sequence[float]) -> Iterator[Used]:
+        """Yields each passage with what it contributed, rank by rank."""
+        weight_of = {hit.passage.id: weight for hit, weight in zip(adapted, weights, strict=True)}
+        in_text = {hit.passage.id for hit in for_text}
+        for rank in range(max(len(for_text), len(adapted))):
+            for hit in for_text[rank : rank + 1]:
+                weight = weight_of.get(hit.passage.id)
+                yield Used(hit, True, adapter=None if weight is None else self._key(hit), weight=weight or 0.0)
+            for hit in adapted[rank : rank + 1]:
+                if hit.passage.id not in in_text:
+                    yield Used(hit, False, adapter=self._key(hit), weight=weight_of[hit.passage.id])
 
     def _inject(self, hits: Sequence[Hit], weights: Sequence[float]) -> Injection | None:
         if not hits:

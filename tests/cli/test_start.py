@@ -21,6 +21,8 @@ VERBS = (
     "serve",
     "eval",
     "compare",
+    "report",
+    "study",
     "analyze",
     "collection",
     "export",
