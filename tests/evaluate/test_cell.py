@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from paramrag import Collection, Engine, StaticParameterizer
+from paramrag.aggregate import concat
 from paramrag.config import Recipe
 from paramrag.errors import ConfigError
 from paramrag.evaluate import JudgedPassage, Question, read_passages, read_run, read_run_samples
 from paramrag.evaluate.cell import Cell, Setting
 from paramrag.evaluate.controls import control_of, encode_shuffled, shuffled
 from paramrag.parameterize import GIVEN_ITEMS
-from tiny import make_passage, tiny_base
+from tiny import make_passage, random_rows, tiny_base
 
 RECIPE = Recipe(layers="1-3", epochs=1, rank=1)
 PASSAGES = [make_passage(number) for number in range(6)]
@@ -115,3 +116,19 @@ def test_control_stands_in_for_the_adapters_of_the_same_passages(collection: Col
     cell = Cell(collection, engine, QUESTIONS, setting(shuffled_text=True), control=control)
     assert cell.run(["p-rag"]).modes["p-rag"].failed == 0
     assert cell.setting.to_json()["shuffled_text"] is True
+
+
+def test_task_adapter_is_joined_in_every_mode(
+    collection: Collection, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    StaticParameterizer(engine, RECIPE).encode(collection)
+    layout = engine.layout(RECIPE)
+    task = concat(layout, random_rows(layout, 1, 7, 0.4), [1.0], "answer")
+    monkeypatch.setattr("paramrag.evaluate.cell.task_adapter", lambda engine, recipe: task)
+    modes = ["vanilla", "t-rag", "p-rag", "pt-rag"]
+    plain, with_task = (
+        Cell(collection, engine, QUESTIONS, setting(task_lora=joined)).run(modes).samples for joined in (False, True)
+    )
+    for mode in modes:
+        assert [s.prediction for s in plain[mode]] != [s.prediction for s in with_task[mode]]
+    assert setting(task_lora=True).to_json()["task_lora"] is True
