@@ -107,7 +107,7 @@ class Pipeline:
         self.recipe = load_recipe(recipe)
         self._retriever = retriever_of(retriever, collection) if isinstance(retriever, str) else retriever
         self._aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
             "top_p": top_p,
@@ -171,6 +171,7 @@ class Pipeline:
         started = time.perf_counter()
         hits = self.retrieve(question)
         retrieved = time.perf_counter()
+        weights: Mapping[str, float]
         if scales is None:
             best = hits[: self.adapter_k]
             weights = dict(zip((hit.passage.id for hit in best), self._weigh([hit.score for hit in best]), strict=True))

@@ -19,7 +19,7 @@ import torch
 
 from ..models import BaseModel
 from .injection import FactorRows, check_fits, injected, stack
-from .keys import KeyValues, Masks, forward
+from .keys import KeyValues, Masks, Segment, forward
 from .prefill import common_prefix
 from .prefixes import PrefixCache
 from .request import Completion, FinishReason, Request, TokenLogprob, Update
@@ -257,7 +257,7 @@ class Scheduler:
     def _begin(self) -> None:
         """Moves waiting requests into groups, as many as there are rows for."""
         room = self.max_batch - len(self._rows) - sum(len(group.rows) for group in self._groups)
-        segments = {}
+        segments: dict[_Row, Segment] = {}
         while self._queue and len(self._begun) < room:
             row = self._queue.popleft()
             if row.ticket.cancelled:
