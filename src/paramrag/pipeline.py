@@ -117,7 +117,7 @@ class Pipeline:
         self.recipe = load_recipe(recipe)
         self._retriever = retriever_of(retriever, collection) if isinstance(retriever, str) else retriever
         self.aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
             "top_p": top_p,
@@ -205,6 +205,7 @@ class Pipeline:
         started = time.perf_counter()
         for_text, adapted = self.hits(question)
         retrieved = time.perf_counter()
+        weights: Mapping[str, float]
         if scales is None:
             weights = self._weigh([hit.score for hit in adapted])
         else:

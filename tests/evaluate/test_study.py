@@ -81,7 +81,7 @@ def test_a_study_is_run_once_and_gives_tables(data: Path, tmp_path: Path) -> Non
     write_section(document, "small", text)
     write_section(document, "other", "more")
     written = document.read_text()
-    assert "old" not in written
+    assert "\nold\n" not in written
     assert written.index("Before.") < written.index("## small") < written.index("After.") < written.index("more")
 
 

@@ -254,6 +254,20 @@ def test_a_failing_model_fails_who_is_running_and_nobody_after() -> None:
         Engine(tiny_base()).generate([Request([10**9, 5])])
 
 
+def test_a_request_that_fails_while_it_is_begun_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError("no room")
+
+    scheduler = scheduler_of()
+    with monkeypatch.context() as patch:
+        patch.setattr("paramrag.infer.scheduler._Group.__init__", broken)
+        ticket = scheduler.submit(wanted()[0])
+        with pytest.raises(MemoryError):
+            scheduler.step()
+    assert isinstance(ticket.error, MemoryError)
+    assert not scheduler.step()
+
+
 def test_a_foreign_injection_is_refused_when_it_is_submitted() -> None:
     other = tiny_base("gemma2")
     layout = layout_of(other, Recipe(layers="last"))

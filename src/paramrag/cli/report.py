@@ -20,7 +20,9 @@ def run(
     samples: Annotated[int, typer.Option(min=0, help="Questions to show one by one, per data set and setting.")] = 200,
     json: Json = False,
 ) -> None:
-    """Show evaluations on one page: figures, tables, and every question with what each mode saw and said.
+    """Show evaluations on one page.
+
+    Figures, tables, and every question with what each mode saw and said.
 
     The page needs nothing beside it. Figures (SVG, PNG) and tables (Markdown) go to a folder next to it.
     """

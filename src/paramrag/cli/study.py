@@ -31,7 +31,9 @@ def run(
     dtype: options.Dtype = None,
     json: options.Json = False,
 ) -> None:
-    """Run a study: data sets, settings and modes, each cell an evaluation with n and intervals.
+    """Run a study.
+
+    Data sets, settings and modes, each cell an evaluation with n and intervals.
 
     Interrupted, it goes on where it was when it is run again. Cells that several studies have in common are run once.
     """

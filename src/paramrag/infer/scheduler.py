@@ -19,7 +19,7 @@ import torch
 
 from ..models import BaseModel
 from .injection import FactorRows, check_fits, injected, stack
-from .keys import KeyValues, Masks, forward
+from .keys import KeyValues, Masks, Segment, forward
 from .prefill import common_prefix
 from .prefixes import PrefixCache
 from .request import Completion, FinishReason, Request, TokenLogprob, Update
@@ -174,6 +174,7 @@ class Scheduler:
         self._lock = threading.RLock()
         self._news = threading.Event()
         self._queue: deque[_Row] = deque()
+        self._begun: list[_Row] = []  # out of the queue and not yet in a group
         self._groups: list[_Group] = []
         self._rows: list[_Row] = []  # row n of the cache and of the factors
         self._cache = KeyValues(0, 0)
@@ -256,9 +257,8 @@ class Scheduler:
     def _begin(self) -> None:
         """Moves waiting requests into groups, as many as there are rows for."""
         room = self.max_batch - len(self._rows) - sum(len(group.rows) for group in self._groups)
-        begun: list[_Row] = []
-        segments = {}
-        while self._queue and len(begun) < room:
+        segments: dict[_Row, Segment] = {}
+        while self._queue and len(self._begun) < room:
             row = self._queue.popleft()
             if row.ticket.cancelled:
                 continue
@@ -266,14 +266,15 @@ class Scheduler:
             if not row.request.full:
                 row.length, segments[row] = self._prefixes.find(row.request.prompt_ids[:-1])
                 row.reused = row.length
-            begun.append(row)
-        for rows in _alike(begun):
+            self._begun.append(row)
+        for rows in _alike(self._begun):
             group = _Group(rows, self._base)
             for at, row in enumerate(group.rows):
                 if row.length:
                     group.cache.put(at, segments[row], row.length)
             group.spread()
             self._groups.append(group)
+        self._begun = []
         self._finish_groups()
 
     def _read(self) -> None:
@@ -382,11 +383,11 @@ class Scheduler:
         self._factors.leave(at)
 
     def _fail(self, error: BaseException) -> None:
-        running = [*self._rows, *(row for group in self._groups for row in group.rows)]
-        self._rows, self._groups = [], []
+        running = [*self._rows, *(row for group in self._groups for row in group.rows), *self._begun]
+        self._rows, self._groups, self._begun = [], [], []
         self._cache, self._factors = KeyValues(0, 0), FactorRows(self._base)
         for row in running:
-            if not row.ticket.done:
+            if not row.ticket.done:  # one may be in a group and among the begun
                 row.ticket.error = error
                 self._tell(row.ticket, Update(error=error))
 

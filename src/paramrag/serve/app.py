@@ -252,7 +252,7 @@ async def _events(
         first = True
         while True:
             waiting = asyncio.ensure_future(running.next())
-            await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await _either(waiting, gone)
             if not waiting.done():
                 return
             update = waiting.result()
@@ -284,12 +284,16 @@ async def _unless_gone(request: Request, running: Running) -> Completion | None:
     """Returns the answer; None if the client goes away first."""
     working, gone = asyncio.ensure_future(running.completion()), asyncio.ensure_future(_gone(request))
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await _either(working, gone)
         return working.result() if working.done() else None
     finally:
         gone.cancel()
         working.cancel()
         running.close()
+
+
+async def _either(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _gone(request: Request) -> None:
