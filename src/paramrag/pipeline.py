@@ -205,7 +205,6 @@ class Pipeline:
         started = time.perf_counter()
         for_text, adapted = self.hits(question)
         retrieved = time.perf_counter()
-        weights: Mapping[str, float]
         if scales is None:
             weights = self._weigh([hit.score for hit in adapted])
         else:
