@@ -43,6 +43,7 @@ def test_equals_the_definition_position_by_position(family: str) -> None:
 def test_the_implementation_of_attention_is_put_back_also_after_an_exception() -> None:
     base = tiny_base()
     before = base.model.config._attn_implementation
+    hooked = [len(layer.self_attn._forward_hooks) for layer in base.decoder.layers]
     seen: list[str] = []
 
     def visit(layer: int, weights: torch.Tensor) -> None:
@@ -53,7 +54,7 @@ def test_the_implementation_of_attention_is_put_back_also_after_an_exception() -
         base.model(input_ids=torch.tensor([PROMPT]))
     assert seen == ["eager"]
     assert base.model.config._attn_implementation == before
-    assert not any(layer.self_attn._forward_hooks for layer in base.decoder.layers)
+    assert [len(layer.self_attn._forward_hooks) for layer in base.decoder.layers] == hooked
 
 
 def test_weights_sum_to_one() -> None:

@@ -26,7 +26,14 @@ class Writing(Engine):
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         return [
             Completion(
-                self._text(self.base.tokenizer.decode(one.prompt_ids)), (1, 2), "stop", len(one.prompt_ids), 0, 0
+                self._text(self.base.tokenizer.decode(one.prompt_ids)),
+                (1, 2),
+                "stop",
+                len(one.prompt_ids),
+                0,
+                0.0,
+                0.0,
+                0.0,
             )
             for one in requests
         ]

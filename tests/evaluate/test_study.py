@@ -82,7 +82,7 @@ def test_a_study_is_run_once_and_gives_tables(data: Path, tmp_path: Path) -> Non
     write_section(document, "other", "more")
     written = document.read_text()
     assert "\nold\n" not in written
-    assert written.index("Before.") < written.index("## small") < written.index("After.") < written.index("more")
+    assert written.index("Before.") < written.index("## small") < written.index("After.") < written.index("\nmore\n")
 
 
 def test_cells_that_cannot_be_run_are_told_and_left_out(data: Path, tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_a_client_that_goes_away_frees_its_row(tmp_path: Path, stream: bool) -> 
                 answer.close()
             else:
                 with pytest.raises(httpx.ReadTimeout):
-                    http.post(CHAT, json=body, timeout=0.3)
+                    http.post(CHAT, json=body, timeout=0.1)
         wait_for(lambda: scheduler.stats().decoding == scheduler.stats().waiting == scheduler.stats().reading == 0)
         with server.http() as http:
             wait_for(lambda: 'status="499"' in http.get("/metrics").text)
