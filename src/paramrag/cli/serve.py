@@ -48,7 +48,7 @@ def run(
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
 ) -> None:
-    """Serve a collection over HTTP: the OpenAI API, and a page to try it.
+    """Answer over the OpenAI API, with a page to try it.
 
     The page is at http://HOST:PORT/, the API's base_url is http://HOST:PORT/v1. Ctrl-C stops the server, which first
     finishes the answers that are under way.
