@@ -48,11 +48,7 @@ def run(
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
 ) -> None:
-<<<<<<< HEAD
-    """Serve a collection by the OpenAI API.
-=======
     """Answer over the OpenAI API, with a page to try it.
->>>>>>> serving
 
     The page is at http://HOST:PORT/, the API's base_url is http://HOST:PORT/v1. Ctrl-C stops the server, which first
     finishes the answers that are under way.
