@@ -25,9 +25,9 @@ from ..store import Collection
 from ..types import Progress, content_hash
 from .loader import DemoQuestion, demo_items, demo_passages, demo_questions
 
-QUESTIONS = 40
-"""Questions asked by default: four answers to one cost five seconds of processor time, so that all of them take two
-cores about two minutes of the five that the demo may take."""
+QUESTIONS = 20
+"""Questions asked by default: four answers to one take two cores three seconds, and encoding takes most of the five
+minutes that the demo may take."""
 TOP_K = 3
 BATCH = 16
 EXAMPLE_KINDS = ("single", "paraphrase", "conflict")
