@@ -79,7 +79,7 @@ class Pipeline:
         recipe: str | Recipe = "default",
         retriever: str | Retriever = "bm25",
         aggregator: str = "concat",
-        weighting: str = "score",
+        weighting: str = "evidence",
         max_new_tokens: int = 32,
         temperature: float = 0.0,
         top_p: float = 1.0,
@@ -206,7 +206,7 @@ class Pipeline:
         for_text, adapted = self.hits(question)
         retrieved = time.perf_counter()
         if scales is None:
-            weights = self._weigh([hit.score for hit in adapted])
+            weights = self._weights(question, adapted)
         else:
             adapted = self._asked_for([key for key, scale in scales.items() if scale], [*for_text, *adapted])
             weights = [scales[hit.passage.id] for hit in adapted]
@@ -223,6 +223,10 @@ class Pipeline:
             (retrieved - started) * 1000,
             (gathered - retrieved) * 1000,
         )
+
+    def _weights(self, question: str | Query, hits: Sequence[Hit]) -> list[float]:
+        text, passage_ids = question if isinstance(question, str) else question.text, [hit.passage.id for hit in hits]
+        return self._weigh([hit.score for hit in hits], lambda: self.collection.coverage(text, passage_ids))
 
     def _asked_for(self, passage_ids: list[str], found: Sequence[Hit]) -> list[Hit]:
         """Returns hits of passages whose adapters were asked for by id, whether they were retrieved or not."""
@@ -251,10 +255,11 @@ class Pipeline:
                     yield Used(hit, False, adapter=self._key(hit), weight=weight_of[hit.passage.id])
 
     def _inject(self, hits: Sequence[Hit], weights: Sequence[float]) -> Injection | None:
-        if not hits:
+        counted = [(hit.passage.id, weight) for hit, weight in zip(hits, weights, strict=True) if weight]
+        if not counted:
             return self._base_injection
         base, recipe = self.engine.fingerprint, self.recipe
-        layout, passage_ids = self.engine.layout(recipe), [hit.passage.id for hit in hits]
+        layout, passage_ids = self.engine.layout(recipe), [passage_id for passage_id, _ in counted]
         try:
             rows = (self._conditions.source or self.collection).gather(passage_ids, base=base, recipe=recipe.id)
         except NotFoundError as error:
@@ -264,7 +269,7 @@ class Pipeline:
             ) from error
         if self._conditions.rows:
             rows = self._conditions.rows(layout, rows, passage_ids)
-        own = self.aggregate(layout, rows, weights, recipe.activation)
+        own = self.aggregate(layout, rows, [weight for _, weight in counted], recipe.activation)
         return join([self._base_injection, own])
 
     def _key(self, hit: Hit) -> AdapterKey:

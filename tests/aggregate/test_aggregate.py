@@ -80,8 +80,17 @@ def test_names() -> None:
 
 
 def test_weightings() -> None:
-    assert weighting("uniform")([3.0, 2.0]) == [1.0, 1.0]
-    assert weighting("score")([4.0, 2.0, -1.0]) == [1.0, 0.25, 0.0]
-    assert weighting("score")([0.0, 0.0]) == [1.0, 1.0]
-    assert weighting("top")([4.0, 3.9]) == [1.0, 0.0]
-    assert weighting("top")([]) == weighting("score")([]) == []
+    def not_asked() -> list[float]:
+        raise AssertionError("coverage was looked up though the weighting does not need it")
+
+    assert weighting("uniform")([3.0, 2.0], not_asked) == [1.0, 1.0]
+    assert weighting("score")([4.0, 2.0, -1.0], not_asked) == [1.0, 0.25, 0.0]
+    assert weighting("score")([0.0, 0.0], not_asked) == [1.0, 1.0]
+    assert weighting("top")([4.0, 3.9], not_asked) == [1.0, 0.0]
+    for name in ("top", "score", "uniform", "evidence"):
+        assert weighting(name)([], not_asked) == []
+
+
+def test_evidence_keeps_adapters_out_whose_passage_has_nothing_of_the_question() -> None:
+    weights = weighting("evidence")([4.0, 2.0, 2.0, 2.0], lambda: [0.9, 0.35, 0.25, 0.15])
+    assert weights == pytest.approx([1.0, 0.25, 0.125, 0.0])

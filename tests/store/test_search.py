@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -144,3 +146,36 @@ def test_scores_forget_a_document_that_was_alone_in_its_file(tmp_path, removed):
         once.add(document({"a": "b", "b": "a"}[removed[0]], "changed"))
     assert once.search("tower lake", 5) == grown.search("tower lake", 5)
     assert grown.verify().ok
+
+
+def rarity(holding, rows):
+    return math.log(1 + (rows - holding + 0.5) / (holding + 0.5))
+
+
+def test_coverage_is_the_share_of_a_querys_rarity_that_a_passage_holds(collection):
+    ids = [hit.passage.id for hit in collection.search("title", 9)]
+    passage = {text: next(p for p in collection.passages(ids) if p.text == text) for text in TEXTS}
+    wanted = [passage[TEXTS[0]].id, passage[TEXTS[1]].id, passage[TEXTS[3]].id]
+    tower, designed = rarity(2, 4), rarity(1, 4)
+    whole = tower + designed  # stop words, and a word that no passage holds, do not count
+    found = collection.coverage("Who designed the towers of xyzzy?", wanted)
+    assert found == pytest.approx([1.0, 0.0, tower / whole])
+
+
+@pytest.mark.parametrize("query", ["", "the of and", "xyzzy", "!?"])
+def test_a_query_without_a_known_word_is_covered_by_none(collection, query):
+    ids = [hit.passage.id for hit in collection.search("title", 2)]
+    assert collection.coverage(query, ids) == [0.0, 0.0]
+    assert collection.coverage("tower", []) == []
+
+
+def test_coverage_is_that_of_a_collection_that_never_had_what_was_removed(tmp_path):
+    kept = [document("a", "Amber lies by the lake."), document("b", "The lake is deep."), document("c", "No water.")]
+    gone = document("d", "Amber and amber and a lake.")
+    one, other = Collection.open(tmp_path / "one"), Collection.open(tmp_path / "other")
+    one.add([*kept, gone])
+    one.remove(["d"])
+    other.add(kept)
+    for query in ("amber lake", "deep water", "amber"):
+        ids = [hit.passage.id for hit in other.search(query, 3)]
+        assert one.coverage(query, ids) == pytest.approx(other.coverage(query, ids))

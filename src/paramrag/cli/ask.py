@@ -36,7 +36,7 @@ def run(
     model: options.Model = options.DEFAULT_MODEL,
     retriever: options.Retriever = "bm25",
     aggregator: options.Aggregator = "concat",
-    weighting: options.Weighting = "score",
+    weighting: options.Weighting = "evidence",
     max_new_tokens: options.MaxNewTokens = 32,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the most likely token; above, samples.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0, max=1, help="Probability mass to sample from.")] = 1.0,

@@ -38,6 +38,8 @@ Aggregator = Annotated[
         help="How adapters are combined: concat, mean, svd, ties, dare, dare_ties or orthogonal; ties:density=0.2.",
     ),
 ]
-Weighting = Annotated[str, typer.Option("--weighting", help="How much each adapter counts: uniform, score or top.")]
+Weighting = Annotated[
+    str, typer.Option("--weighting", help="How much each adapter counts: evidence, score, uniform or top.")
+]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Cap on the length of an answer.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]

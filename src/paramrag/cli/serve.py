@@ -25,7 +25,7 @@ def run(
     ] = None,
     retriever: options.Retriever = "bm25",
     aggregator: options.Aggregator = "concat",
-    weighting: options.Weighting = "score",
+    weighting: options.Weighting = "evidence",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of an answer if the request does not say.")] = 64,
     token_limit: Annotated[int, typer.Option(min=1, help="Most tokens a request may ask for.")] = 1024,
     max_batch: Annotated[int, typer.Option(min=1, help="Most answers computed at once.")] = 16,

@@ -38,7 +38,7 @@ class Setting:
     """Where they come from."""
     aggregator: str = "concat"
     """How adapters are combined."""
-    weighting: str = "score"
+    weighting: str = "evidence"
     """How much each counts."""
     max_new_tokens: int = 32
     """Cap on an answer, the same in all modes."""

@@ -82,7 +82,7 @@ class Study(Variant):
             top_k=chosen("top_k", 3),
             retriever=chosen("retriever", "bm25"),
             aggregator=chosen("aggregator", "concat"),
-            weighting=chosen("weighting", "score"),
+            weighting=chosen("weighting", "evidence"),
             max_new_tokens=self.max_new_tokens,
             given=chosen("given", None),
             text=chosen("text", None),

@@ -57,7 +57,7 @@ def sequences(
             "add items for it, or encode with another augmenter"
         )
     if recipe.training_set != "prag":
-        ends = [base.tokenizer.eos_token_id or stop_ids(base.tokenizer, base.model)[0]]
+        ends = _ends(base)
         opened = [prompt_ids(base.tokenizer, item.question, [passage])[-MAX_TOKENS:] for item in questions]
         made = [_sequence(base, recipe, prompt_ids(base.tokenizer, item.question), item, ends) for item in questions]
         if recipe.taught:
@@ -73,6 +73,22 @@ def sequences(
         for index, item in enumerate(questions)
         for reading in (readings if index < with_text else [None])
     ]
+
+
+def sequences_with(
+    base: BaseModel, recipe: Recipe, items: Sequence[TrainingItem], shown: Sequence[Passage]
+) -> list[TrainingSequence]:
+    """Returns items as they are asked with some passages in the prompt, or none.
+
+    Raises:
+        TrainingError: an answer has no token.
+    """
+    tokenizer, ends = base.tokenizer, _ends(base)
+    return [_sequence(base, recipe, prompt_ids(tokenizer, item.question, shown), item, ends) for item in items]
+
+
+def _ends(base: BaseModel) -> list[int]:
+    return [base.tokenizer.eos_token_id or stop_ids(base.tokenizer, base.model)[0]]
 
 
 def _sequence(

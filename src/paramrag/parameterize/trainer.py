@@ -21,11 +21,12 @@ import torch
 
 from ..config import Recipe
 from ..errors import TrainingError
-from ..infer.injection import BatchFactors, injected, stack
+from ..infer.injection import injected, stack
 from ..models import BaseModel
 from ..store.layout import AdapterLayout
 from ..types import Adapter, AdapterKey, Injection, Passage, TrainingItem, content_hash
 from .contexts import Contexts
+from .leaves import add_gradient, leaves
 from .optimizer import StackedAdamW
 from .replay import Losses, Replay
 from .sequences import TrainingSequence, sequences
@@ -126,6 +127,20 @@ def micro_batch_tokens(base: BaseModel, layout: AdapterLayout, memory: int) -> i
     numbers = SAVED_PER_TOKEN[0] * width + SAVED_PER_TOKEN[1] * inner
     each = numbers * (base.layer_count - layout.layers[0]) * base.dtype.itemsize
     return max(1, min(MICRO_BATCH_TOKENS, memory // 2 // each))
+
+
+def by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Groups sequences of similar length, by number: each group within the token budget, padding counted."""
+    groups: list[list[int]] = []
+    for number in sorted(range(len(lengths)), key=lambda number: lengths[number]):
+        if groups:
+            fits = lengths[number] * (len(groups[-1]) + 1) <= tokens
+            pads = lengths[number] > lengths[groups[-1][0]] and len(groups[-1]) >= MICRO_BATCH_ROWS
+            if fits and not pads:
+                groups[-1].append(number)
+                continue
+        groups.append([number])
+    return groups
 
 
 def train(
@@ -251,20 +266,9 @@ class _Run:
 
     def _record(self) -> list[_MicroBatch]:
         """Groups all sequences by tail length, within the token budget, and records them."""
-        members = sorted(
-            ((number, example) for number, job in enumerate(self._jobs) for example in range(len(job.examples))),
-            key=lambda member: (len(self._sequence(member).tail), member),
-        )
-        groups: list[list[tuple[int, int]]] = []
-        for member in members:
-            length = len(self._sequence(member).tail)
-            if groups:
-                fits = length * (len(groups[-1]) + 1) <= self._tokens
-                pads = length > len(self._sequence(groups[-1][0]).tail) and len(groups[-1]) >= MICRO_BATCH_ROWS
-                if fits and not pads:
-                    groups[-1].append(member)
-                    continue
-            groups.append([member])
+        members = [(number, example) for number, job in enumerate(self._jobs) for example in range(len(job.examples))]
+        grouped = by_length([len(self._sequence(member).tail) for member in members], self._tokens)
+        groups = [[members[at] for at in group] for group in grouped]
         contexts = Contexts(self._base, (self._sequence(member).context for member in members), CONTEXT_TOKENS)
         taught = self._lessons() if self._recipe.taught else {}
         with injected(self._base, self._beneath):  # tails are read as they will be; contexts by the base model alone
@@ -316,13 +320,13 @@ class _Run:
             if not rows:
                 continue
             owners = torch.tensor([row_of[batch.members[row][0]] for row in rows], device=device)
-            factors = self._factors(owners)
+            factors = leaves(self._layout, self._rows, owners, self._base.dtype)
             with injected(self._base, self._beneath), injected(self._base, factors):
                 found = batch.replay.losses(torch.tensor(rows, device=device))
             losses_M, row_of_label = found.nll, found.owners
             weighted = self._objective(found) * weights[owners[row_of_label]]
             torch.autograd.backward(weighted.sum())
-            self._accumulate(gradient, factors, owners)
+            add_gradient(self._layout, gradient, factors, owners)
             losses.index_add_(0, owners[row_of_label], weighted.detach())
             worst = torch.zeros(len(rows), device=device)
             worst = worst.scatter_reduce(0, row_of_label, losses_M.detach(), "amax")
@@ -340,22 +344,6 @@ class _Run:
         if found.divergence is not None and found.angle is not None:
             objective = objective + recipe.kl_weight * found.divergence + recipe.state_weight * found.angle
         return objective
-
-    def _factors(self, owners: torch.Tensor) -> BatchFactors:
-        """Returns each sequence's factors as leaves: a gradient through the stacked parameter would fill all of it."""
-        a: dict[str, torch.Tensor] = {}
-        b: dict[str, torch.Tensor] = {}
-        for name, (a_NLrI, b_NLrO) in self._layout.views(self._rows).items():
-            a[name] = a_NLrI[owners].transpose(0, 1).to(self._base.dtype).requires_grad_(True)
-            b[name] = (b_NLrO[owners] * self._layout.scale).transpose(0, 1).to(self._base.dtype).requires_grad_(True)
-        return BatchFactors(self._layout.layers, a, b)
-
-    def _accumulate(self, gradient: torch.Tensor, factors: BatchFactors, owners: torch.Tensor) -> None:
-        """Adds the gradients of the sequences' factors to those of their passages' rows, in place."""
-        for name, (a_NLrI, b_NLrO) in self._layout.views(gradient).items():
-            for into, factor, scale in ((a_NLrI, factors.a[name], 1.0), (b_NLrO, factors.b[name], self._layout.scale)):
-                assert factor.grad is not None
-                into.index_add_(0, owners, factor.grad.transpose(0, 1).to(into.dtype), alpha=scale)
 
     def _leave(self, rows: Sequence[int]) -> torch.Tensor:
         """Takes rows out of the parameter; returns the numbers of those that stay."""

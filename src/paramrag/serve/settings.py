@@ -19,7 +19,7 @@ class Settings:
     """How passages are found."""
     aggregator: str = "concat"
     """How adapters are combined."""
-    weighting: str = "score"
+    weighting: str = "evidence"
     """How much each adapter counts."""
     max_new_tokens: int = 64
     """Length of an answer where the request does not say."""

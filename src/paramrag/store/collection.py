@@ -156,6 +156,13 @@ class Collection:
         """
         return self._tables.reading(lambda: search.search(self._tables, self._catalog, query, k))
 
+    def coverage(self, query: str, passage_ids: Sequence[str]) -> list[float]:
+        """Returns how much of a query each passage holds, 0 to 1: rare words count more, unknown ones not at all.
+
+        Unlike a score, it says whether a passage has to do with the query at all, and compares across queries.
+        """
+        return self._tables.reading(lambda: search.coverage(self._tables, query, passage_ids))
+
     # Training items
 
     def put_items(self, augmentation_id: str, items_of: Mapping[str, Sequence[TrainingItem]]) -> None:

@@ -32,7 +32,7 @@ def pks(
     model: options.Model = options.DEFAULT_MODEL,
     retriever: options.Retriever = "bm25",
     aggregator: options.Aggregator = "concat",
-    weighting: options.Weighting = "score",
+    weighting: options.Weighting = "evidence",
     max_new_tokens: options.MaxNewTokens = 32,
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
