@@ -7,10 +7,12 @@ DIR holds question files as `paramrag eval` reads them. Of each set, the first q
 are asked; the passages of all sets are one collection, kept in --work, so that an interrupted run goes on.
 
 Conditions: closed book (`vanilla`); the gold passage in the prompt (`t-own`); its adapter (`p-own`), alone and summed
-with two or four adapters of other gold passages at equal weights (`p-own+2`, `p-own+4`) and weighted by their BM25
-scores (`... score`); another passage's adapter instead (`p-wrong`); the gold passage in the prompt with two wrong
-adapters (`t-own, wrong`, and `... score`); what BM25 finds, three passages in the prompt (`t-rag`), their adapters
-(`p-rag`), both (`pt-rag`). `p-own int8`, `p-own int4`: adapters as they come back from compact storage.
+with two or four adapters of other gold passages, at equal weights (`p-own+2`, `p-own+4`) and weighted as a pipeline
+that had retrieved them would (`... served`); another passage's adapter instead (`p-wrong`); the gold passage in the
+prompt with two wrong adapters (`t-own, wrong`); what BM25 finds, three passages in the prompt (`t-rag`), their adapters
+(`p-rag`), both (`pt-rag`). `p-own int4`: adapters as they come back from compact storage. `... + task`: the task
+adapter alone, the control of what adapters teach beside their passage; where the recipe trains on top of it, it is on
+beneath every adapter too.
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ import numpy as np
 
 from paramrag import Collection, Engine, Passage, Request, StaticParameterizer, load_recipe
 from paramrag.aggregate import concat, weighting
+from paramrag.aggregate.joining import join
 from paramrag.config import Recipe
 from paramrag.evaluate import Question, load_questions, metric
 from paramrag.evaluate.statistics import Estimate, bootstrap_mean, paired_difference
 from paramrag.models import prompt_ids
+from paramrag.parameterize import task_adapter
 from paramrag.store.codec import decode, encode, size_bytes
 from paramrag.types import Hit, Injection
 
@@ -57,7 +61,8 @@ class Bench:
         self.collection, self.engine, self.recipe = collection, engine, recipe
         self.layout = engine.layout(recipe)
         self.score = metric("has_answer").score
-        self.weigh = weighting("score")
+        self.weigh = weighting("evidence")
+        self.task = task_adapter(engine, recipe)
 
     def asked(self, questions: Sequence[Question], seed: int) -> list[Asked]:
         """Prepares questions; the same other passages for the same seed."""
@@ -80,18 +85,28 @@ class Bench:
         return self.collection.gather(ids, base=self.engine.fingerprint, recipe=self.recipe.id)
 
     def injection(self, passages: Sequence[Passage], weights: Sequence[float]) -> Injection:
-        """The weighted sum of the passages' adapters."""
-        return concat(self.layout, self.rows(passages), weights, self.recipe.activation)
+        """The weighted sum of the passages' adapters, over the task adapter where they were trained on it."""
+        return self.over_task(concat(self.layout, self.rows(passages), weights, self.recipe.activation))
+
+    def over_task(self, own: Injection) -> Injection:
+        """An injection with what is beneath it."""
+        joined = join([self.task if self.recipe.task else None, own])
+        assert joined is not None
+        return joined
 
     def weighted(self, one: Asked, passages: Sequence[Passage]) -> Injection:
         """Their adapters, weighted as a pipeline that had retrieved them would."""
-        return self.injection(passages, self.weigh([one.scores.get(passage.id, 0.0) for passage in passages]))
+        ids = [passage.id for passage in passages]
+        scores = [one.scores.get(key, 0.0) for key in ids]
+        return self.injection(
+            passages, self.weigh(scores, lambda: self.collection.coverage(one.question.question, ids))
+        )
 
     def stored(self, one: Asked, dtype: str) -> Injection:
         """The gold passage's adapter as it comes back from storage of a number format."""
         (row,) = self.rows([one.gold])
         back = decode(encode(row, self.layout, dtype), self.layout, dtype)
-        return concat(self.layout, back[None], [1.0], self.recipe.activation)
+        return self.over_task(concat(self.layout, back[None], [1.0], self.recipe.activation))
 
     def conditions(self) -> dict[str, Callable[[Asked], tuple[Sequence[Passage], Injection | None]]]:
         """Name -> question -> (passages in the prompt, injection)."""
@@ -103,35 +118,41 @@ class Bench:
             "p-own": lambda one: ([], self.injection(own(one), [1.0])),
             "p-own+2": lambda one: ([], self.injection([one.gold, *one.others[:2]], [1.0] * 3)),
             "p-own+4": lambda one: ([], self.injection([one.gold, *one.others[:4]], [1.0] * 5)),
-            "p-own+2 score": lambda one: ([], self.weighted(one, [one.gold, *one.others[:2]])),
-            "p-own+4 score": lambda one: ([], self.weighted(one, [one.gold, *one.others[:4]])),
+            "p-own+2 served": lambda one: ([], self.weighted(one, [one.gold, *one.others[:2]])),
+            "p-own+4 served": lambda one: ([], self.weighted(one, [one.gold, *one.others[:4]])),
             "p-wrong": lambda one: ([], self.injection(one.others[:1], [1.0])),
+            "p-wrong served": lambda one: ([], self.weighted(one, one.others[:1])),
             "t-own, wrong": lambda one: (own(one), self.injection(wrong(one), [1.0] * 2)),
-            "t-own, wrong score": lambda one: (own(one), self.weighted(one, wrong(one))),
-            "p-own int8": lambda one: ([], self.stored(one, "int8")),
+            "t-own, wrong served": lambda one: (own(one), self.weighted(one, wrong(one))),
             "p-own int4": lambda one: ([], self.stored(one, "int4")),
+            "vanilla + task": lambda one: ([], self.task),
+            "t-own + task": lambda one: (own(one), self.task),
             "t-rag": lambda one: (hits(one), None),
+            "t-rag + task": lambda one: (hits(one), self.task),
             "p-rag": lambda one: ([], self.weighted(one, hits(one))),
             "pt-rag": lambda one: (hits(one), self.weighted(one, hits(one))),
         }
 
     def measure(self, asked: Sequence[Asked], show: Callable[[str], None]) -> dict[str, list[float]]:
-        """HasAnswer of every condition, question by question."""
-        found = {}
-        for name, condition in self.conditions().items():
-            right: list[float] = []
-            for start in range(0, len(asked), BATCH):
-                some = asked[start : start + BATCH]
+        """HasAnswer of every condition, question by question; conditions that share a prompt share its reading."""
+        conditions = self.conditions()
+        found: dict[str, list[float]] = {name: [] for name in conditions}
+        for start in range(0, len(asked), BATCH):
+            some = asked[start : start + BATCH]
+            for name, condition in conditions.items():
                 requests = []
                 for one in some:
                     passages, injection = condition(one)
                     prompt = prompt_ids(self.engine.base.tokenizer, one.question.question, passages)
                     requests.append(Request(prompt, injection, max_new_tokens=32))
                 for one, completion in zip(some, self.engine.generate(requests), strict=True):
-                    right.append(self.score(completion.text, one.question) or 0.0)
-            found[name] = right
-            show(f"  {name}: {100 * sum(right) / len(right):.1f}")
+                    found[name].append(self.score(completion.text, one.question) or 0.0)
+            show(f"  {start + len(some)} questions: " + ", ".join(_so_far(name, found[name]) for name in found))
         return found
+
+
+def _so_far(name: str, right: Sequence[float]) -> str:
+    return f"{name} {100 * sum(right) / len(right):.1f}"
 
 
 def bars(sets: Mapping[str, Mapping[str, list[float]]], bytes_per_passage: int) -> list[dict[str, Any]]:
@@ -145,15 +166,15 @@ def bars(sets: Mapping[str, Mapping[str, list[float]]], bytes_per_passage: int) 
     }
     alone = np.mean(together["p-own"])
     for condition, bar in (("p-own+2", 85.0), ("p-own+4", 70.0)):
-        for how in ("", " score"):
+        for how in ("", " served"):
             kept = 100 * float(np.mean(together[condition + how]) / alone) if alone else 0.0
             made.append(_bar(f"{condition}{how}, share of p-own kept, %", kept, bar))
     for name, scores in sets.items():
         gain = paired_difference(scores["t-rag"], scores["pt-rag"])
         made.append(_bar(f"{name}: PT-RAG minus T-RAG, BM25 top 3, lower end of 95 %", 100 * gain.low, 0.0))
-    change = 100 * abs(float(np.mean(together["p-wrong"]) - np.mean(together["vanilla"])))
-    made.append(_bar("p-wrong against vanilla, points", change, 2.0, "lower"))
-    for how in ("", " score"):
+    for how in ("", " served"):
+        change = 100 * abs(float(np.mean(together["p-wrong" + how]) - np.mean(together["vanilla"])))
+        made.append(_bar(f"p-wrong{how} against vanilla, points", change, 2.0, "lower"))
         loss = 100 * float(np.mean(together["t-own"]) - np.mean(together["t-own, wrong" + how]))
         made.append(_bar(f"t-own, wrong{how}, points lost", loss, 2.0, "lower"))
     loss = 100 * float(np.mean(together["p-own"]) - np.mean(together["p-own int4"]))
@@ -190,7 +211,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         collection = Collection.open((arguments.work or Path(scratch)) / "collection")
         collection.add(files)
-        bench = Bench(collection, Engine("smollm2-135m-instruct", max_batch=BATCH), load_recipe(arguments.recipe))
+        bench = Bench(
+            collection,
+            Engine("smollm2-135m-instruct", max_batch=BATCH, prefix_cache_bytes=1 << 30),
+            load_recipe(arguments.recipe),
+        )
         parameterizer = StaticParameterizer(bench.engine, bench.recipe)
         scores, seconds, made = {}, 0.0, 0
         for file in files:
