@@ -30,6 +30,7 @@ _LINE_TASK = (
     "Write questions about the passage, one per line, as `Q: question | A: answer`. Copy each answer from the passage; "
     "it is at most a few words. Name the subject in each question, never he, she or it."
 )
+_ASKING_TASK = "Write one question that the given answer answers. Name the subject of the passage in the question."
 _REWRITE_TASK = (
     "Rewrite the passage in other words. Keep every name, number and fact; add nothing. "
     "Write the rewritten passage only."
@@ -53,6 +54,14 @@ def line_messages(passage: Passage) -> list[Message]:
         {"role": "user", "content": shown(_EXAMPLE)},
         {"role": "assistant", "content": "\n".join(_EXAMPLE_LINES)},
         {"role": "user", "content": shown(passage)},
+    ]
+
+
+def asking_messages(passage: Passage, answer: str) -> list[Message]:
+    """Returns the conversation that asks for one question to an answer; all of a passage begin alike."""
+    return [
+        {"role": "system", "content": _ASKING_TASK},
+        {"role": "user", "content": f"Passage: {passage.title}\n{passage.text}\n\nAnswer: {answer}"},
     ]
 
 

@@ -83,8 +83,19 @@ def sequences_with(
     Raises:
         TrainingError: an answer has no token.
     """
-    tokenizer, ends = base.tokenizer, _ends(base)
-    return [_sequence(base, recipe, prompt_ids(tokenizer, item.question, shown), item, ends) for item in items]
+    return sequences_after(base, recipe, [prompt_ids(base.tokenizer, item.question, shown) for item in items], items)
+
+
+def sequences_after(
+    base: BaseModel, recipe: Recipe, prompts: Sequence[list[int]], items: Sequence[TrainingItem]
+) -> list[TrainingSequence]:
+    """Returns the answers of items, each as what is to be said after a prompt of its own.
+
+    Raises:
+        TrainingError: an answer has no token.
+    """
+    ends = _ends(base)
+    return [_sequence(base, recipe, prompt, item, ends) for prompt, item in zip(prompts, items, strict=True)]
 
 
 def _ends(base: BaseModel) -> list[int]:

@@ -9,17 +9,15 @@ hold what is theirs (arXiv 2604.26768).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from ..aggregate import concat
 from ..config import Recipe
 from ..infer import Engine
 from ..models import BaseModel
-from ..models.cache import build_once, cache_folder
 from ..primer import primer
 from ..types import Injection, Passage, Progress, TrainingItem
+from .model_adapter import model_adapter
 from .sequences import TrainingSequence, sequences_with
 from .shared import train_shared
 
@@ -34,14 +32,12 @@ VERSION = 2
 
 
 def task_adapter(engine: Engine, recipe: Recipe, progress: Progress | None = None) -> Injection:
-    """Returns the task adapter of a model and recipe: trained the first time (some minutes), then from the cache."""
+    """Returns the task adapter of a model and recipe: shipped for the bundled model and the default recipe.
+
+    Others are trained the first time, which takes some minutes, and then come from the cache.
+    """
     recipe = recipe.model_copy(update={"task": False})
-
-    def build(folder: Path) -> None:
-        np.save(folder / "row.npy", train_task(engine, recipe, primer(), progress))
-
-    folder = build_once(cache_folder() / "task" / f"{engine.fingerprint}-{recipe.id}-{VERSION}", build)
-    return concat(engine.layout(recipe), np.load(folder / "row.npy")[None], [1.0], recipe.activation)
+    return model_adapter(engine, recipe, f"task-{VERSION}", lambda: train_task(engine, recipe, primer(), progress))
 
 
 def train_task(

@@ -1,0 +1,104 @@
+"""The augmenter with the local model and the writer adapter: one question for each thing worth asking.
+
+A small model asked for questions repeats itself and invents. So the rules choose the answers, spread over the passage,
+and the model only words a question for each; an adapter that learnt this from the primer is on while it writes. What
+it writes is validated like everything else, and the rules fill up what is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..models.prompts import chat_ids
+from ..types import Injection, Passage, Progress, TrainingItem
+from .prompts import asking_messages
+from .report import AugmentReport
+from .rules import RULES_VERSION, Rules
+from .validation import validate
+
+if TYPE_CHECKING:
+    from ..infer import Engine, Request
+
+WRITER_VERSION = "1"
+"""Part of the id: raise it when the prompt, the adapter or the choice of answers changes."""
+_QUESTION_TOKENS = 40
+_TEMPERATURE = 0.7  # of the second wording of an answer; the first is the likeliest
+
+
+class Writer:
+    """Makes training items with an engine and the writer adapter.
+
+    Example:
+        items = Writer(engine, writer_adapter(engine), questions=16)(passages)
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        adapter: Injection,
+        *,
+        questions: int = 16,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepares the augmenter.
+
+        Args:
+            engine: words the questions.
+            adapter: on while it does.
+            questions: items wanted per passage.
+            seed: of sampling and of the rules.
+            progress: called as passages are done.
+        """
+        self._engine, self._adapter, self._progress = engine, adapter, progress
+        self.questions, self.seed = questions, seed
+        self.id = (
+            f"writer/{WRITER_VERSION} base={engine.fingerprint} questions={questions} seed={seed} "
+            f"top_up={RULES_VERSION}"
+        )
+        self.report = AugmentReport()
+        self._rules = Rules(questions=questions, seed=seed)
+
+    def __call__(self, passages: Sequence[Passage]) -> list[list[TrainingItem]]:
+        """Returns the items of each passage: the model's first, then those of the rules."""
+        started = time.perf_counter()
+        made: list[list[TrainingItem]] = []
+        for passage in passages:
+            made.append(self._items(passage))
+            if self._progress:
+                self._progress("augment", len(made), len(passages))
+        self.report.passages += len(passages)
+        self.report.asked += len(passages) * self.questions
+        self.report.kept.update(item.kind for items in made for item in items)
+        self.report.seconds += time.perf_counter() - started
+        return made
+
+    def _items(self, passage: Passage) -> list[TrainingItem]:
+        ruled = self._rules.items(passage, 2 * self.questions)
+        answers = list(dict.fromkeys(item.answer for item in ruled))[: self.questions]
+        requests = [self._request(passage, answer, number) for number in range(2) for answer in answers]
+        completions = self._engine.generate(requests)
+        self.report.prompt_tokens += sum(one.prompt_tokens for one in completions)
+        self.report.completion_tokens += sum(len(one.token_ids) for one in completions)
+        proposed = [
+            TrainingItem(passage.id, completion.text.strip(), answer)
+            for completion, answer in zip(completions, [*answers, *answers], strict=True)
+        ]
+        kept, rejected = validate(proposed, passage)
+        self.report.parsed += len(proposed)
+        self.report.rejected.update(entry.reason for entry in rejected)
+        own = kept[: self.questions]
+        filled, _ = validate([*own, *ruled], passage)
+        self.report.topped_up += min(len(filled), self.questions) - len(own)
+        return filled[: self.questions]
+
+    def _request(self, passage: Passage, answer: str, number: int) -> Request:
+        from ..infer import Request
+
+        ids = chat_ids(self._engine.base.tokenizer, asking_messages(passage, answer))
+        temperature = _TEMPERATURE if number else 0.0
+        return Request(
+            ids, self._adapter, max_new_tokens=_QUESTION_TOKENS, temperature=temperature, seed=self.seed + number
+        )
