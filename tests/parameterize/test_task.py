@@ -30,7 +30,7 @@ def test_it_learns_from_all_passages_closed_and_open_book() -> None:
     corpus = [make_passage(number) for number in range(4)]
     steps: list[tuple[str, int, int | None]] = []
     row = task.train_task(engine, RECIPE, corpus, lambda *step: steps.append(step))
-    assert steps[-1] == ("learn", 4, 4)  # two passes over four passages, two a step
+    assert steps[-1] == ("learn", 2, 2)  # one pass over four passages, two a step
     injection = concat(engine.layout(RECIPE), row[None], [1.0], "answer")
     for shown in (0, 3):
         asked = [

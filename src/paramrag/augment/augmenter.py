@@ -1,4 +1,4 @@
-"""What an augmenter is, and how one is named: `auto`, `rules`, `model`, `openai:MODEL`, `items:FILE`."""
+"""What an augmenter is, and how one is named: `auto`, `rules`, `writer`, `model`, `openai:MODEL`, `items:FILE`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .rules import Rules
 if TYPE_CHECKING:
     from ..infer.engine import Engine
 
-_SPECS = ("auto", "rules", "model", "openai:MODEL", "items:FILE")
+_SPECS = ("auto", "rules", "writer", "model", "openai:MODEL", "items:FILE")
 
 
 @runtime_checkable
@@ -46,9 +46,9 @@ def augmenter(
     """Returns the augmenter of that name.
 
     Args:
-        spec: `auto` (the rules: what a 135M model writes was measured to be worse), `rules`, `model`,
-            `openai:MODEL`, `items:FILE` or the path of a .jsonl or .json file.
-        engine: for `model`.
+        spec: `auto` (the rules: what a 135M model writes was measured to be worse), `rules`, `writer`,
+            `model`, `openai:MODEL`, `items:FILE` or the path of a .jsonl or .json file.
+        engine: for `writer` and `model`.
         base_url: for `openai:MODEL`: the server, up to and including `/v1`; None for OpenAI's.
         questions: question items wanted per passage.
         rewrites: rewrites wanted per passage.
@@ -62,12 +62,8 @@ def augmenter(
     name, _, rest = spec.partition(":")
     if spec in ("auto", "rules"):
         return Rules(questions=questions, rewrites=rewrites, seed=seed, progress=progress)
-    if spec == "model":
-        if engine is None:
-            raise ConfigError("augmenter 'model' needs an engine; give engine=Engine(...)")
-        from .model import LocalModel
-
-        return LocalModel(engine, questions=questions, rewrites=rewrites, seed=seed, progress=progress)
+    if spec in ("writer", "model"):
+        return _local(spec, engine, questions, rewrites, seed, progress)
     if name == "openai":
         from .openai import OpenAI
 
@@ -85,3 +81,20 @@ def augmenter(
     if name == "items" or Path(spec).suffix in (".jsonl", ".json"):
         return Precomputed(rest if name == "items" else spec, questions=questions, rewrites=rewrites, progress=progress)
     raise ConfigError(f"unknown augmenter {spec!r}: {did_you_mean(spec, _SPECS)}")
+
+
+def _local(
+    spec: str, engine: Engine | None, questions: int, rewrites: int, seed: int, progress: Progress | None
+) -> Augmenter:
+    if engine is None:
+        raise ConfigError(f"augmenter {spec!r} needs an engine; give engine=Engine(...)")
+    if spec == "model":
+        from .model import LocalModel
+
+        return LocalModel(engine, questions=questions, rewrites=rewrites, seed=seed, progress=progress)
+    from ..parameterize.writing import writer_adapter
+    from .writer import Writer
+
+    if rewrites:
+        raise ConfigError("augmenter 'writer' writes no rewrites; set rewrites to 0, or take rules or model")
+    return Writer(engine, writer_adapter(engine, progress), questions=questions, seed=seed, progress=progress)

@@ -41,7 +41,9 @@ def run(
     model: options.Model = options.DEFAULT_MODEL,
     augmenter: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Instead of the recipe's: auto, rules, model, openai:MODEL or items."),
+        typer.Option(
+            metavar="NAME", help="Instead of the recipe's: auto, rules, writer, model, openai:MODEL or items."
+        ),
     ] = None,
     base_url: Annotated[str | None, typer.Option(metavar="URL", help="Endpoint of an openai:MODEL augmenter.")] = None,
     prices: Annotated[

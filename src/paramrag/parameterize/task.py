@@ -21,8 +21,8 @@ from .model_adapter import model_adapter
 from .sequences import TrainingSequence, sequences_with
 from .shared import train_shared
 
-EPOCHS = 2
-"""Few passes: it is to learn how to answer, not these answers."""
+EPOCHS = 1
+"""One pass: it is to learn how to answer, not these answers."""
 PASSAGES_PER_STEP = 2
 SHOWN = (3, 3, 3, 1, 0)
 """How many passages stand in the prompt, drawn for each passage and pass: mostly as retrieval gives them, the right one
