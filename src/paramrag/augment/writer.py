@@ -1,8 +1,9 @@
 """The augmenter with the local model and the writer adapter: one question for each thing worth asking.
 
 A small model asked for questions repeats itself and invents. So the rules choose the answers, spread over the passage,
-and the model only words a question for each; an adapter that learnt this from the primer is on while it writes. What
-it writes is validated like everything else, and the rules fill up what is left.
+and the model only words a question for each, with the answer's sentence before it: shown the whole passage it mixes
+things up. An adapter that learnt this from the primer is on while it writes. What it writes is validated like
+everything else, and the rules fill up what is left.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..corpus.sentences import sentences
 from ..models.prompts import chat_ids
 from ..types import Injection, Passage, Progress, TrainingItem
 from .prompts import asking_messages
@@ -77,14 +79,14 @@ class Writer:
 
     def _items(self, passage: Passage) -> list[TrainingItem]:
         ruled = self._rules.items(passage, 2 * self.questions)
-        answers = list(dict.fromkeys(item.answer for item in ruled))[: self.questions]
-        requests = [self._request(passage, answer, number) for number in range(2) for answer in answers]
+        chosen = list({item.answer: item for item in reversed(ruled)}.values())[::-1][: self.questions]
+        requests = [self._request(passage, item, number) for number in range(2) for item in chosen]
         completions = self._engine.generate(requests)
         self.report.prompt_tokens += sum(one.prompt_tokens for one in completions)
         self.report.completion_tokens += sum(len(one.token_ids) for one in completions)
         proposed = [
-            TrainingItem(passage.id, completion.text.strip(), answer)
-            for completion, answer in zip(completions, [*answers, *answers], strict=True)
+            TrainingItem(passage.id, completion.text.strip(), item.answer)
+            for completion, item in zip(completions, [*chosen, *chosen], strict=True)
         ]
         kept, rejected = validate(proposed, passage)
         self.report.parsed += len(proposed)
@@ -94,11 +96,18 @@ class Writer:
         self.report.topped_up += min(len(filled), self.questions) - len(own)
         return filled[: self.questions]
 
-    def _request(self, passage: Passage, answer: str, number: int) -> Request:
+    def _request(self, passage: Passage, item: TrainingItem, number: int) -> Request:
         from ..infer import Request
 
-        ids = chat_ids(self._engine.base.tokenizer, asking_messages(passage, answer))
+        shown = Passage(_around(passage.text, item), passage.title)
+        ids = chat_ids(self._engine.base.tokenizer, asking_messages(shown, item.answer))
         temperature = _TEMPERATURE if number else 0.0
         return Request(
             ids, self._adapter, max_new_tokens=_QUESTION_TOKENS, temperature=temperature, seed=self.seed + number
         )
+
+
+def _around(text: str, item: TrainingItem) -> str:
+    """Returns the sentence of a text in which an item's answer stands."""
+    at = item.span[0] if item.span else 0
+    return next((text[start:end] for start, end, _ in sentences(text) if start <= at < end), text)
