@@ -70,10 +70,15 @@ class Gaze:
     """Share of all attention that falls on the gold passage, by layer."""
     gold_share: Curve
     """Its share of what falls on passages."""
-    log_prob: Estimate
-    """Mean log-probability of a token of the gold answer, nats."""
+    log_probs: np.ndarray
+    """Mean log-probability of a token of the gold answer, nats, question by question, float64 [n]."""
     has_answer: Estimate
     """Share of answers that hold a gold answer."""
+
+    @property
+    def log_prob(self) -> Estimate:
+        """Mean of `log_probs`, with its interval."""
+        return bootstrap_mean(self.log_probs.tolist())
 
     def to_json(self) -> dict[str, Any]:
         """Returns means with intervals, and by layer."""
@@ -189,7 +194,7 @@ def _gazes(
         found[name] = Gaze(
             gold_mass=Curve(mass),
             gold_share=Curve(mass / np.maximum(total, np.finfo(np.float64).tiny)),
-            log_prob=bootstrap_mean([float(each[row]) for each in log_probs]),
+            log_probs=np.array([float(each[row]) for each in log_probs]),
             has_answer=wilson(
                 [has_answer.score(done.text, question) for done, question in zip(said, asked, strict=True)]
             ),
