@@ -116,7 +116,7 @@ class Cell:
             setting.text,
             setting.adapters,
             noise=OtherQuestions(self.questions, self._hits_of, seed=setting.seed),
-            others=AnyPassage(collection, seed=setting.seed),
+            others=AnyPassage(collection, seed=setting.seed, among=self._passages_of_the_run),
             source=control,
             seed=setting.seed,
         )
@@ -173,6 +173,12 @@ class Cell:
             seed=self.setting.seed,
             progress=progress,
         )
+
+    def _passages_of_the_run(self) -> set[str]:
+        """What the questions find undisturbed: swapping among these asks for no further adapters."""
+        top = self.setting.top_k
+        found = {hit.passage.id for question in self.questions for hit in self._hits_of(question)[:top]}
+        return found if len(found) > 2 * top else set(self.collection.passage_ids())
 
     def _hits_of(self, question: Question) -> Sequence[Hit]:
         if self.given is not None:

@@ -37,18 +37,23 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """The finding in words, with its interval and n."""
+        """The finding in words, with its interval and n; the verdict in bold, as Markdown."""
+        claim, verdict, numbers = self.parts
+        at = f" at n = {self.difference.n}" if verdict == "cannot be told" else ""
+        return f"{claim}: **{verdict}**{at}. {numbers}."
+
+    @property
+    def parts(self) -> tuple[str, Verdict, str]:
+        """Claim, verdict, and what was measured with its interval and n."""
         factor, digits = (100, 1) if self.unit == "points" else (1, 4 if abs(self.difference.mean) < 0.1 else 2)
         mean, low, high = (
             f"{factor * value:+.{digits}f}"
             for value in (self.difference.mean, self.difference.low, self.difference.high)
         )
-        told = f"{self.claim}: **{self.verdict}**"
-        if self.verdict == "cannot be told":
-            told += f" at n = {self.difference.n}"
         unit = f" {self.unit}" if self.unit else ""
-        return f"{told}. {self.measured}: {mean} [{low}, {high}]{unit}, n = {self.difference.n} {self.over}."
+        numbers = f"{self.measured}: {mean} [{low}, {high}]{unit}, n = {self.difference.n} {self.over}"
+        return self.claim, self.verdict, numbers
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields, the verdict and the sentence."""
-        return {**asdict(self), "verdict": self.verdict, "sentence": self.sentence}
+        return {**asdict(self), "sentence": self.sentence, "parts": list(self.parts)}

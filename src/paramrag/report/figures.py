@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError
 from .cells import Cell, estimate
-from .tables import CONFLICT, NOISE, common, modes_of, noise_of, places, plain
+from .tables import CONFLICT, NOISE, common, modes_of, noise_of, noisy, places, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -195,7 +195,7 @@ def _noise(cells: Sequence[Cell], metric: str, channels: dict[str, list[tuple[st
     rows = drawing.subplots(len(channels), 1, sharey=True, squeeze=False)
     for axes, (channel, line) in zip(rows[:, 0], channels.items(), strict=True):
         for index, mode in enumerate(modes):
-            values = [estimate([c for c in cells if c.mode == mode and noise_of(c) == pair], metric) for pair in line]
+            values = [estimate(noisy(cells, pair, mode), metric) for pair in line]
             known = [(at + (index - (len(modes) - 1) / 2) * 0.05, v) for at, v in enumerate(values) if v]
             colour, marker = _look(mode, modes)
             axes.errorbar(

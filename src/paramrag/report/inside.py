@@ -40,6 +40,8 @@ class Inside:
     """Its numbers."""
     findings: tuple[str, ...]
     """Sentences in Markdown, the verdict in bold."""
+    parts: tuple[tuple[str, str, str], ...]
+    """The same as claim, verdict and numbers."""
     figure: Path
     """The drawing, without its suffix."""
 
@@ -54,11 +56,6 @@ class Inside:
         """Returns the drawing as a data URI, for a page that needs nothing beside it."""
         held = base64.b64encode(self.figure.with_suffix(".svg").read_bytes()).decode("ascii")
         return f"data:image/svg+xml;base64,{held}"
-
-    def split_findings(self) -> list[tuple[str, str, str]]:
-        """Returns each finding as what stands before the verdict, the verdict, and what stands after it."""
-        parts = [finding.split("**") for finding in self.findings]
-        return [(part[0], part[1], "".join(part[2:])) for part in parts]
 
 
 def read_inside(*directories: str | Path) -> list[Inside]:
@@ -123,6 +120,7 @@ def _part(file: Path) -> Inside:
             about=held["about"],
             table=Table(held["title"], "", tuple(held["columns"]), tuple(map(tuple, held["rows"]))),
             findings=tuple(finding["sentence"] for finding in held["findings"]),
+            parts=tuple(tuple(finding["parts"]) for finding in held["findings"]),
             figure=file.with_suffix(""),
         )
     except (ValueError, KeyError, TypeError) as error:

@@ -14,6 +14,8 @@ from ..evaluate import read_passages
 from . import tables
 from .cells import Cell, read_cells
 from .figures import figures
+from .findings import findings
+from .inside import read_inside
 
 SAMPLES = 200
 """Questions per data set and setting that the page shows; a page of a whole study would not open on a phone."""
@@ -34,7 +36,7 @@ class Report:
 def report(
     directory: str | Path, out: str | Path | None = None, *, metric: str = "has_answer", samples: int = SAMPLES
 ) -> Report:
-    """Writes the report of all runs in a directory and below it.
+    """Writes the report of all runs in a directory and below it, and of `analyze all` where that was run.
 
     Args:
         directory: of one run, or of many.
@@ -59,6 +61,7 @@ def report(
     beside.mkdir(parents=True, exist_ok=True)
 
     drawn = figures(cells, metric)
+    inside = read_inside(directory)
     shown = all_tables(cells, metric)
     template = (resources.files(__package__) / "page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -66,6 +69,8 @@ def report(
         metric=metric,
         facts=_facts(cells),
         figures=drawn,
+        findings=[finding.parts for finding in findings(cells, metric)],
+        inside=inside,
         tables=shown,
         configurations=_configurations(cells),
         data=_embedded({"modes": tables.modes_of(cells), "metric": metric, "groups": _groups(cells, metric, samples)}),

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..evaluate import compare
 from . import tables
-from .cells import Cell, read_cells
+from .cells import Cell, cell_under, read_cells
 from .findings import findings
 from .page import all_tables
 
@@ -70,9 +70,10 @@ def differences(cells: Sequence[Cell], metric: str, reference: str) -> tables.Ta
     rows = []
     for data, setting in tables.places(cells):
         here = {cell.mode: cell for cell in cells if (cell.data, cell.setting) == (data, setting)}
-        if reference not in here:
+        base = cell_under(cells, next(iter(here.values())), reference)
+        if base is None:
             continue
-        base = here.pop(reference)
+        here.pop(reference, None)
         for mode, cell in here.items():
             if base.estimate(metric) is None or cell.estimate(metric) is None:
                 continue
