@@ -29,6 +29,11 @@ def test_the_whole_interval_must_be_on_one_side(low: float, high: float, verdict
     json.dumps(found.to_json(), allow_nan=False)
 
 
+def test_too_few_values_tell_nothing() -> None:
+    for n, verdict in ((5, "cannot be told"), (6, "holds here")):
+        assert Finding("Text helps", "T-RAG less vanilla", Estimate(0.5, 0.4, 0.6, n)).verdict == verdict
+
+
 def test_a_sentence_has_number_interval_unit_and_n() -> None:
     points = Finding("Text helps", "T-RAG less vanilla, has_answer", Estimate(0.123, 0.04, 0.2, 60), "points")
     assert points.sentence == (

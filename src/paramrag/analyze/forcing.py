@@ -104,5 +104,11 @@ class Forced:
 
 def chunks(count: int, base: BaseModel) -> list[slice]:
     """Cuts `count` positions into pieces whose logits are at most CHUNK_NUMBERS numbers."""
-    step = max(1, CHUNK_NUMBERS // base.model.get_output_embeddings().weight.shape[0])
+    step = chunk_positions(base)
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def chunk_positions(base: BaseModel) -> int:
+    """Returns how many positions' logits are CHUNK_NUMBERS numbers, at least one."""
+    vocabulary: int = base.model.get_output_embeddings().weight.shape[0]
+    return max(1, CHUNK_NUMBERS // vocabulary)

@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from .statistics import Estimate
 
+MIN_N = 6
+"""Fewer values than this tell nothing: were all on one side, that would still be chance at 5 % (sign test)."""
+
 Verdict = Literal["holds here", "does not hold here", "cannot be told"]
 
 
@@ -31,6 +34,8 @@ class Finding:
     @property
     def verdict(self) -> Verdict:
         """Holds where the whole interval is above zero, does not where it is below, else it cannot be told."""
+        if self.difference.n < MIN_N:
+            return "cannot be told"
         if self.difference.low > 0:
             return "holds here"
         return "does not hold here" if self.difference.high < 0 else "cannot be told"
