@@ -49,6 +49,17 @@ def attention_mass(
         response_ids: what is forced after the prompt.
         injections: one row each.
     """
+    return _seen(base, question, passages, response_ids, injections)[0]
+
+
+def _seen(
+    base: BaseModel,
+    question: str,
+    passages: Sequence[Passage],
+    response_ids: Sequence[int],
+    injections: Sequence[Injection | None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mass of `attention_mass`, and the mean log-probability of a response token [R], from one reading."""
     spans = passage_spans(base.tokenizer, question, passages)
     found = np.empty((len(injections), base.layer_count, len(passages)))
 
@@ -58,8 +69,8 @@ def attention_mass(
             found[:, layer, at] = mass_RT[:, span.start : span.stop].sum(-1).cpu().numpy()
 
     prompt = prompt_ids(base.tokenizer, question, passages)
-    Forced(base, prompt, injections).run(response_ids, attention_watched(base, visit))
-    return found
+    log_probs_RN = Forced(base, prompt, injections).log_probs(response_ids, attention_watched(base, visit))
+    return found, log_probs_RN.mean(-1).numpy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +168,11 @@ def attention(pipeline: Pipeline, questions: Sequence[Question], *, progress: Pr
             place = gold if order == RETRIEVED else places[order]
             others = [passage for at, passage in enumerate(passages) if at != gold]
             arranged = [*others[:place], passages[gold], *others[place:]]
-            masses[order].append(attention_mass(engine.base, question.question, arranged, response, injections))
+            mass, log_prob = _seen(engine.base, question.question, arranged, response, injections)
+            masses[order].append(mass)
+            log_probs[order].append(log_prob)
             golds[order].append(place)
             prompt = prompt_ids(engine.base.tokenizer, question.question, arranged)
-            log_probs[order].append(Forced(engine.base, prompt, injections).log_probs(response).mean(-1).numpy())
             requests[order].append([replace(request, prompt_ids=prompt, injection=each) for each in injections])
         if progress:
             progress("analyze", done, len(questions))

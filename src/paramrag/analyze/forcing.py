@@ -89,9 +89,11 @@ class Forced:
         return states
 
     @torch.inference_mode()
-    def log_probs(self, response_ids: Sequence[int]) -> torch.Tensor:
-        """Returns the log-probability of every response token in nats, float32 [R, N]."""
-        states_RND = self.run(response_ids)
+    def log_probs(
+        self, response_ids: Sequence[int], watching: AbstractContextManager[object] | None = None
+    ) -> torch.Tensor:
+        """Returns the log-probability of every response token in nats, float32 [R, N]; `watching` as in `run`."""
+        states_RND = self.run(response_ids, watching)
         wanted_N = torch.tensor(response_ids, device=self._base.device)
         found = torch.empty(states_RND.shape[:2])
         for row, states_ND in enumerate(states_RND):
