@@ -92,6 +92,13 @@ def test_a_study_is_run_once_and_gives_tables(data: Path, tmp_path: Path) -> Non
     assert written.index("Before.") < written.index("## small") < written.index("After.") < written.index("\nmore\n")
 
 
+def test_telling_the_cost_trains_no_task_adapter(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paramrag.evaluate.cell.task_adapter", lambda *_: pytest.fail("trained"))
+    runner = Runner(Engine(tiny_base()), data, tmp_path / "out", limit=2)
+    costs = list(runner.estimate(study(Variant(), Variant(task_lora=True))))
+    assert [cost.passages for _, _, cost in costs] == [2]
+
+
 def test_cells_that_cannot_be_run_are_told_and_left_out(data: Path, tmp_path: Path) -> None:
     asked = study(Variant(modes=("vanilla",)), Variant(given="counterfactual")).model_copy(update={"limit": 2})
     outcome = Runner(Engine(tiny_base()), data, tmp_path / "out").run(asked)
