@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo study test check lint types unit format clean
+.PHONY: install demo study inside test check lint types unit format clean
 
 install: $(STAMP)
 
@@ -23,13 +23,25 @@ demo: install
 STUDY_DATA ?= data
 STUDY_OUT ?= runs/study
 STUDY_OPTIONS ?=
+INSIDE_OPTIONS ?= --limit 32
 
 study: install
 	for file in recipes/study-*.yaml; do \
 	  $(BIN)/paramrag study $$file --data $(STUDY_DATA) --out $(STUDY_OUT) --write docs/study.md $(STUDY_OPTIONS) \
 	    || [ $$? -eq 1 ] || exit 1; \
 	done
-	$(BIN)/paramrag report $(STUDY_OUT)/runs --out $(STUDY_OUT)/report.html
+	$(MAKE) inside
+	$(BIN)/paramrag report $(STUDY_OUT) --out $(STUDY_OUT)/report.html
+
+# What an injected document does to the model: on the study's collections, so that adapters are made once.
+INSIDE = $(BIN)/paramrag analyze all $(STUDY_OUT)/collections/$(1) --data $(STUDY_DATA)/$(1).jsonl --encode \
+  --out $(STUDY_OUT)/inside --write docs/study.md $(INSIDE_OPTIONS)
+
+inside: install
+	$(BIN)/paramrag add $(STUDY_OUT)/collections/popqa $(STUDY_DATA)/popqa.jsonl
+	$(BIN)/paramrag add $(STUDY_OUT)/collections/coconflictqa_nq $(STUDY_DATA)/coconflictqa_nq.jsonl
+	$(call INSIDE,popqa) --controls 8 --parts pks-own,pks-gold,similarity,collapse,layers,attention,explanation
+	$(call INSIDE,coconflictqa_nq) --parts override
 
 test: lint types unit
 

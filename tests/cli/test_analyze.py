@@ -110,6 +110,40 @@ def test_override(run: Run, encoded: Path, tiny_model_folder: Path, tmp_path: Pa
     assert "something else than numbers" in run(*arguments, "--scales", "0,much").err
 
 
+def test_all_parts_go_into_a_document_and_a_report(
+    run: Run, pairs: Path, files: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    out, document = tmp_path / "inside", tmp_path / "docs" / "study.md"
+    arguments = ("analyze", "all", pairs, "--data", files / "questions.jsonl", "--model", tiny_model_folder)
+    options = (*arguments, "--out", out, "--max-new-tokens", 2, "--top-k", 2, "--write", document)
+    found = run(*options, "--encode", "--parts", "similarity,explanation,override", "--json")
+    assert found.code == 1
+    assert found.json["parts"] == ["similarity", "explanation"]
+    assert "conflict_answer" in found.json["failed"]["override"]
+    text = document.read_text()
+    assert text.startswith("# The study\n\n<!-- study:inside -->\n## Inside")
+    assert "![Similarity of adapters](figures/inside-similarity.png)" in text
+    assert (document.parent / "figures" / "inside-similarity.png").read_bytes().startswith(PNG)
+    command = (
+        f"paramrag analyze all {pairs.name} --data questions.jsonl --out inside --parts similarity,explanation,override"
+    )
+    assert f"Command: `{command} --encode --top-k 2 --model" in text
+    again = run(*options, "--parts", "explanation")
+    assert again.code == 0
+    assert "explanation: there already" in again.err
+    assert "2 parts" in again.out
+    assert document.read_text().count("<!-- study:inside -->") == 1
+
+    assert run("eval", *arguments[2:], "--modes", "vanilla", "--out", tmp_path / "run").code == 0
+    page = Path(run("report", tmp_path, "--json").json["page"]).read_text()
+    assert "<h3>Similarity of adapters</h3>" in page
+    assert page.count('src="data:image/svg+xml;base64,') == 2
+    assert page.index("Inside: what an injected document") < page.index("Questions, one by one")
+    refused = run(*arguments, "--out", out, "--parts", "layer")
+    assert refused.code == 2
+    assert "did you mean 'layers'" in refused.err
+
+
 def test_ask_explains(run: Run, encoded: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
     figure = tmp_path / "explain.png"
     arguments = ("ask", encoded, "Who designed the Zorbik Tower?", "--model", tiny_model_folder, "--explain")

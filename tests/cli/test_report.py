@@ -62,15 +62,25 @@ def test_study_runs_resumes_and_writes_its_tables(run: Run, tmp_path: Path, tiny
     study, document = tmp_path / "study.yaml", tmp_path / "study.md"
     study.write_text(STUDY)
     options = (study, "--data", data, "--out", tmp_path / "out", "--model", tiny_model_folder)
-    costs = run("study", *options, "--dry-run", "--json").json["adapters"]
-    assert [(cost["data"], cost["passages"]) for cost in costs] == [("towns", 3)]
+    costs = run("study", *options, "--dry-run", "--json").json
+    assert [(cost["data"], cost["passages"]) for cost in costs["adapters"]] == [("towns", 3)]
+    assert costs["answers"] == 2 * 2 * 3
     first = run("study", *options, "--write", document, "--json")
     assert first.code == 0, first.err
     assert len(first.json["runs"]) == 2
     assert "<!-- study:towns -->" in document.read_text()
+    assert "then 12 answers to ask" in first.err
+    assert "Command: `paramrag study study.yaml --data data --out out --model" in document.read_text()
+    assert "Not complete" not in document.read_text()
+    assert "### Findings" in document.read_text()
+    assert "PT-RAG less T-RAG, has_answer: +0.0 [+0.0, +0.0] points, n = 3 questions." in document.read_text()
     again = run("study", *options)
     assert again.code == 0, again.err
     assert "2 cells" in again.out
+    assert "then 0 answers to ask" in again.err
+    unknown = run("study", *options, "--sets", "towns,cities")
+    assert unknown.code == 2
+    assert "none of the study's data sets: towns" in unknown.err
     assert Path(first.json["tables"]).read_text() in document.read_text() + "\n"
     study.write_text(STUDY.replace("data: [towns]", "data: [cities]"))
     nothing = run("study", *options)

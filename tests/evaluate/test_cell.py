@@ -59,6 +59,17 @@ def test_what_is_needed_is_what_is_injected(collection: Collection, engine: Engi
     assert Cell(collection, engine, QUESTIONS, setting()).adapters_needed(["vanilla", "t-rag"]) == []
 
 
+def test_swapping_needs_no_adapters_that_the_run_does_not_make_anyway(collection: Collection, engine: Engine) -> None:
+    undisturbed = Cell(collection, engine, QUESTIONS[:3], setting(given="gold")).adapters_needed(["p-rag"])
+    swapped = Cell(collection, engine, QUESTIONS[:3], setting(given="gold", adapters="shuffled", top_k=1))
+    assert set(swapped.adapters_needed(["p-rag"])) <= set(undisturbed)
+    # too few to swap with: the whole collection is drawn from
+    alone = Cell(collection, engine, QUESTIONS[:1], setting(given="gold", adapters="shuffled", top_k=1))
+    assert alone.adapters_needed(["p-rag"]) != Cell(
+        collection, engine, QUESTIONS[:1], setting(given="gold")
+    ).adapters_needed(["p-rag"])
+
+
 def test_gold_passages_are_found_by_definition(collection: Collection, engine: Engine, tmp_path: Path) -> None:
     cell = Cell(collection, engine, QUESTIONS, setting(given="gold", text="replace-all"))
     summary = cell.run(["t-rag"], tmp_path / "noisy", about={"data": "six"})

@@ -232,6 +232,17 @@ def test_conflict_is_counted_three_ways(prediction: str, verdict: str) -> None:
     assert math.isnan(ratio) if verdict == "other" else ratio == float(verdict == "original")
 
 
+NEGATIONS = "no not never none cannot nobody nothing nowhere neither nor without hardly"
+
+
+@pytest.mark.parametrize("word", NEGATIONS.split(" "))
+def test_every_negation_of_the_published_script_is_one(word: str) -> None:
+    sides = {"counterfactual": ("New York",), "original": ("Athens",)}
+    found = [score(name, f"{word} it is New York", "Athens", **sides) for name in ("ps", "po", "conflict_other")]
+    assert found == [0.0, 0.0, 1.0]
+    assert score("ps", f"{word}x it is New York", "Athens", **sides) == 1.0
+
+
 def test_negation_inside_the_counterfactual_answer_denies_nothing() -> None:
     sides = {"counterfactual": ("Never Let Me Go",), "original": ("Emma",)}
     assert score("ps", "The book is Never Let Me Go", "Emma", **sides) == 1.0

@@ -9,7 +9,7 @@ import pytest
 
 from paramrag import Engine
 from paramrag.errors import ConfigError
-from paramrag.evaluate.study import Runner, Study, Variant, load_study, recipe_of
+from paramrag.evaluate.study import Outcome, Runner, Study, Variant, load_study, recipe_of
 from paramrag.report.study import study_tables, write_section
 from tiny import tiny_base
 
@@ -55,8 +55,12 @@ def test_a_study_is_run_once_and_gives_tables(data: Path, tmp_path: Path) -> Non
     costs = list(runner.estimate(asked))
     assert [(name, cost.passages) for name, _, cost in costs] == [("towns", 4), ("towns", 4)]
     assert costs[1][1].endswith("shuffled text")
+    assert runner.answers(asked) == 3 * 2 * 4
     told: list[str] = []
-    outcome = runner.run(asked, say=told.append)
+    parts: list[tuple[int, int]] = []
+    outcome = runner.run(asked, say=told.append, after=lambda so_far: parts.append((len(so_far.runs), so_far.missing)))
+    assert parts == [(1, 2), (2, 1), (3, 0)]
+    assert runner.answers(asked) == 0
     assert outcome.failed == ()
     assert len(outcome.runs) == len(set(outcome.runs)) == len(told) == 3
     logs = sorted((tmp_path / "out").rglob("samples.jsonl"))
@@ -67,7 +71,10 @@ def test_a_study_is_run_once_and_gives_tables(data: Path, tmp_path: Path) -> Non
     assert held["configuration"]["text"] == held["configuration"]["adapters"] == "replace-all"
     assert held["metrics"][:4] == ["has_answer", "contains", "em", "f1"]
 
-    again = Runner(Engine(tiny_base()), data, tmp_path / "out", limit=4).run(asked)
+    def never(outcome: Outcome) -> None:
+        raise AssertionError(outcome)
+
+    again = Runner(Engine(tiny_base()), data, tmp_path / "out", limit=4).run(asked, after=never)
     assert again == outcome
     assert {log: log.read_bytes() for log in logs} == before
 
@@ -85,6 +92,13 @@ def test_a_study_is_run_once_and_gives_tables(data: Path, tmp_path: Path) -> Non
     assert written.index("Before.") < written.index("## small") < written.index("After.") < written.index("\nmore\n")
 
 
+def test_telling_the_cost_trains_no_task_adapter(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paramrag.evaluate.cell.task_adapter", lambda *_: pytest.fail("trained"))
+    runner = Runner(Engine(tiny_base()), data, tmp_path / "out", limit=2)
+    costs = list(runner.estimate(study(Variant(), Variant(task_lora=True))))
+    assert [cost.passages for _, _, cost in costs] == [2]
+
+
 def test_cells_that_cannot_be_run_are_told_and_left_out(data: Path, tmp_path: Path) -> None:
     asked = study(Variant(modes=("vanilla",)), Variant(given="counterfactual")).model_copy(update={"limit": 2})
     outcome = Runner(Engine(tiny_base()), data, tmp_path / "out").run(asked)
@@ -92,6 +106,15 @@ def test_cells_that_cannot_be_run_are_told_and_left_out(data: Path, tmp_path: Pa
     assert "no question comes with passages of role 'counterfactual'" in outcome.failed[0]
     text = study_tables(outcome.runs, name="s", question="?", metric="em", reference="t-rag", failed=outcome.failed)
     assert "Not run:" in text
+    assert "Command: `x`" in study_tables(
+        outcome.runs, name="s", question="?", metric="em", reference="t-rag", command="x", missing=3
+    )
+    costs: list[str] = []
+    assert [
+        cost.passages
+        for _, _, cost in Runner(Engine(tiny_base()), data, tmp_path / "out").estimate(asked, say=costs.append)
+    ] == [0]
+    assert "cannot be run" in costs[0]
     lost = asked.model_copy(update={"data": ("cities",)})
     assert "no question file" in Runner(Engine(tiny_base()), data, tmp_path / "out").run(lost).failed[0]
 
@@ -103,8 +126,8 @@ def test_the_shipped_studies_can_be_read() -> None:
     noise = {(v.text or "none", v.adapters or "none") for v in studies["study-noise"].variants}
     assert len(noise) == 16
     settings = [studies["study-augmentation"].setting(v) for v in studies["study-augmentation"].variants]
-    assert [setting.recipe.augmentation.questions for setting in settings] == [2, 4, 8, 16, 32]
-    assert len({setting.recipe.id for setting in settings}) == 5
+    assert [setting.recipe.augmentation.questions for setting in settings] == [2, 4, 8, 16, 32, 0, 16]
+    assert len({setting.recipe.id for setting in settings}) == 7
 
 
 def test_changes_to_a_recipe_are_in_its_name() -> None:

@@ -165,6 +165,8 @@ def test_the_page_stands_alone_and_survives_hostile_text(study: Path, tmp_path: 
     assert group["questions"][7]["said"]["t-rag"]["error"] == "RuntimeError: broken"
     for heading in ("Accuracy", "Accuracy against time", "Noise", "Conflict", "Metrics against answer length", "Cost"):
         assert f"<h2>{heading}</h2>" in html
+    assert html.count('class="tile"') == 3
+    assert "[21.4, 67.4], n = 14" in html  # T-RAG in the plain settings: 5 of 10 in popqa, 1 of 4 in rgb
     assert "#010203" not in html
     assert html.count("currentColor") > 20
     names = {file.name for file in written.files}

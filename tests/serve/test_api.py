@@ -173,3 +173,25 @@ def test_a_stream_is_made_of_events(server: Running) -> None:
         lines = http.post("/v1/chat/completions", json=body).text.strip().split("\n\n")
     assert lines[-1] == "data: [DONE]"
     assert all(json.loads(line.removeprefix("data: "))["object"] == "chat.completion.chunk" for line in lines[:-1])
+
+
+def test_an_answer_is_explained(server: Running) -> None:
+    with server.http() as http:
+        models = [entry["id"] for entry in http.get("/v1/models").json()["data"]]
+        both = next(model for model in models if model.endswith(":pt-rag"))
+        body = {"model": both, "question": "Who designed the Zorbik Tower?", "max_tokens": 4}
+        found = http.post("/v1/explain", json=body).json()
+        messages = [{"role": "user", "content": body["question"]}]
+        chat = http.post("/v1/chat/completions", json={"model": both, "messages": messages, "max_tokens": 4}).json()
+        assert found["answer"] == chat["choices"][0]["message"]["content"].strip()
+        kinds = [(effect["kind"], effect["passage_id"] is None) for effect in found["effects"]]
+        assert kinds == [("adapter", True), ("adapter", False), ("text", True), ("text", False)]
+        assert all(len(effect["tokens"]) == len(found["tokens"]) for effect in found["effects"])
+        one = found["effects"][1]["passage_id"]
+        alone = http.post("/v1/explain", json={**body, "lora": [{"id": one, "scale": 1.5}]}).json()
+        assert [effect["passage_id"] for effect in alone["effects"] if effect["kind"] == "adapter"] == [None, one]
+        bare = next(model for model in models if model.endswith(":vanilla"))
+        assert http.post("/v1/explain", json={**body, "model": bare}).json()["effects"] == []
+        refused = http.post("/v1/explain", json={**body, "max_tokens": 65})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "max_tokens")
+        assert http.post("/v1/explain", json={**body, "model": "none"}).status_code == 404

@@ -57,6 +57,14 @@ def test_the_whole_page(server: Running, browser: Any, tmp_path: Path) -> None:
     page.screenshot(path=str(shots / "light.png"), full_page=True)
     before = page.inner_text("article[data-mode='p-rag'] .text")
 
+    page.click("article[data-mode='pt-rag'] .why")
+    shows(page, "article[data-mode='pt-rag'] .explanation", "By how many nats")
+    assert page.locator("article[data-mode='pt-rag'] .explanation tr").count() == 1 + 2 + 2
+    assert page.locator("article[data-mode='pt-rag'] .explanation .bar").count() > 4
+    page.click("article[data-mode='vanilla'] .why")
+    shows(page, "article[data-mode='vanilla'] .explanation", "No adapter and no passage")
+    page.screenshot(path=str(shots / "why.png"), full_page=True)
+
     for slider in page.locator("#passages input[type=range]").all():  # no adapter: as vanilla
         slider.focus()
         slider.press("Home")

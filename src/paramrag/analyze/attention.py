@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,6 +49,17 @@ def attention_mass(
         response_ids: what is forced after the prompt.
         injections: one row each.
     """
+    return _seen(base, question, passages, response_ids, injections)[0]
+
+
+def _seen(
+    base: BaseModel,
+    question: str,
+    passages: Sequence[Passage],
+    response_ids: Sequence[int],
+    injections: Sequence[Injection | None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mass of `attention_mass`, and the mean log-probability of a response token [R], from one reading."""
     spans = passage_spans(base.tokenizer, question, passages)
     found = np.empty((len(injections), base.layer_count, len(passages)))
 
@@ -58,8 +69,8 @@ def attention_mass(
             found[:, layer, at] = mass_RT[:, span.start : span.stop].sum(-1).cpu().numpy()
 
     prompt = prompt_ids(base.tokenizer, question, passages)
-    Forced(base, prompt, injections).run(response_ids, attention_watched(base, visit))
-    return found
+    log_probs_RN = Forced(base, prompt, injections).log_probs(response_ids, attention_watched(base, visit))
+    return found, log_probs_RN.mean(-1).numpy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +81,15 @@ class Gaze:
     """Share of all attention that falls on the gold passage, by layer."""
     gold_share: Curve
     """Its share of what falls on passages."""
-    log_prob: Estimate
-    """Mean log-probability of a token of the gold answer, nats."""
+    log_probs: np.ndarray
+    """Mean log-probability of a token of the gold answer, nats, question by question, float64 [n]."""
     has_answer: Estimate
     """Share of answers that hold a gold answer."""
+
+    @property
+    def log_prob(self) -> Estimate:
+        """Mean of `log_probs`, with its interval."""
+        return bootstrap_mean(self.log_probs.tolist())
 
     def to_json(self) -> dict[str, Any]:
         """Returns means with intervals, and by layer."""
@@ -134,11 +150,9 @@ def attention(pipeline: Pipeline, questions: Sequence[Question], *, progress: Pr
             f"mode {pipeline.mode.name} puts {count} passages into the text; expected 2 or more to choose between"
         )
     places = {"first": 0, "middle": count // 2, "last": count - 1} if count > 2 else {"first": 0, "last": 1}
-    masses: dict[str, list[np.ndarray]] = {order: [] for order in (RETRIEVED, *places)}  # of [R, L, K]
-    golds: dict[str, list[int]] = {order: [] for order in masses}
-    log_probs: dict[str, list[np.ndarray]] = {order: [] for order in masses}  # of [R]
-    requests: dict[str, list[list[Request]]] = {order: [] for order in masses}
     asked: list[Question] = []
+    golds: list[int] = []
+    seen: list[dict[int, _View]] = []
     for done, question in enumerate(questions, 1):
         request, used = pipeline.request(question.question)
         passages = [entry.hit.passage for entry in used if entry.in_text]
@@ -146,17 +160,10 @@ def attention(pipeline: Pipeline, questions: Sequence[Question], *, progress: Pr
         if gold is None or len(passages) < count:
             continue
         asked.append(question)
-        response = answer_ids(engine.base, question.answers[0])
-        injections = [None] if request.injection is None else [None, request.injection]
-        for order in masses:
-            place = gold if order == RETRIEVED else places[order]
-            others = [passage for at, passage in enumerate(passages) if at != gold]
-            arranged = [*others[:place], passages[gold], *others[place:]]
-            masses[order].append(attention_mass(engine.base, question.question, arranged, response, injections))
-            golds[order].append(place)
-            prompt = prompt_ids(engine.base.tokenizer, question.question, arranged)
-            log_probs[order].append(Forced(engine.base, prompt, injections).log_probs(response).mean(-1).numpy())
-            requests[order].append([replace(request, prompt_ids=prompt, injection=each) for each in injections])
+        golds.append(gold)
+        seen.append(
+            {place: _view(engine.base, question, request, passages, gold, place) for place in {gold, *places.values()}}
+        )
         if progress:
             progress("analyze", done, len(questions))
     if not asked:
@@ -164,34 +171,51 @@ def attention(pipeline: Pipeline, questions: Sequence[Question], *, progress: Pr
             f"of {len(questions)} questions none has its gold passage among {count} retrieved ones; give questions "
             "about this collection, or retrieve more"
         )
-    orders = {
-        order: _gazes(pipeline, asked, masses[order], golds[order], log_probs[order], requests[order])
-        for order in masses
-    }
+    flat = [request for views in seen for view in views.values() for request in view.requests]
+    said = iter(done.text for done in engine.generate(flat))
+    texts = [{place: [next(said) for _ in view.requests] for place, view in views.items()} for views in seen]
+    orders = {}
+    for order in (RETRIEVED, *places):
+        at = [gold if order == RETRIEVED else places[order] for gold in golds]
+        views = [each[place] for each, place in zip(seen, at, strict=True)]
+        orders[order] = _gazes(asked, at, views, [each[place] for each, place in zip(texts, at, strict=True)])
     return AttentionStudy(orders, count, len(asked), len(questions) - len(asked))
 
 
+class _View(NamedTuple):
+    """One question with its gold passage in one place."""
+
+    mass_RLK: np.ndarray
+    log_prob_R: np.ndarray
+    requests: list[Request]
+
+
+def _view(
+    base: BaseModel, question: Question, request: Request, passages: Sequence[Passage], gold: int, place: int
+) -> _View:
+    others = [passage for at, passage in enumerate(passages) if at != gold]
+    arranged = [*others[:place], passages[gold], *others[place:]]
+    injections = [None] if request.injection is None else [None, request.injection]
+    response = answer_ids(base, question.answers[0])
+    mass, log_prob = _seen(base, question.question, arranged, response, injections)
+    prompt = prompt_ids(base.tokenizer, question.question, arranged)
+    return _View(mass, log_prob, [replace(request, prompt_ids=prompt, injection=each) for each in injections])
+
+
 def _gazes(
-    pipeline: Pipeline,
-    asked: Sequence[Question],
-    masses: Sequence[np.ndarray],
-    golds: Sequence[int],
-    log_probs: Sequence[np.ndarray],
-    requests: Sequence[Sequence[Request]],
+    asked: Sequence[Question], golds: Sequence[int], views: Sequence[_View], texts: Sequence[Sequence[str]]
 ) -> dict[str, Gaze]:
     has_answer = metric("has_answer")
     found: dict[str, Gaze] = {}
-    rows = min(len(mass) for mass in masses)
+    rows = min(len(view.requests) for view in views)
     for row, name in enumerate((BASE, INJECTED)[:rows]):
-        mass = np.array([each[row, :, gold] for each, gold in zip(masses, golds, strict=True)])
-        total = np.array([each[row].sum(-1) for each in masses])
-        said = pipeline.engine.generate([each[row] for each in requests])
+        mass = np.array([view.mass_RLK[row, :, gold] for view, gold in zip(views, golds, strict=True)])
+        total = np.array([view.mass_RLK[row].sum(-1) for view in views])
+        scores = [has_answer.score(said[row], question) for said, question in zip(texts, asked, strict=True)]
         found[name] = Gaze(
             gold_mass=Curve(mass),
             gold_share=Curve(mass / np.maximum(total, np.finfo(np.float64).tiny)),
-            log_prob=bootstrap_mean([float(each[row]) for each in log_probs]),
-            has_answer=wilson(
-                [has_answer.score(done.text, question) for done, question in zip(said, asked, strict=True)]
-            ),
+            log_probs=np.array([float(view.log_prob_R[row]) for view in views]),
+            has_answer=wilson(scores),
         )
     return found

@@ -95,10 +95,16 @@ def leave_one_out(full_N: np.ndarray, values: Values, count: int) -> np.ndarray:
     return effects
 
 
-def explain(pipeline: Pipeline, question: str) -> Explanation:
+def explain(pipeline: Pipeline, question: str, **settings: Any) -> Explanation:
     """Answers a question and says what moved each token of the answer.
 
-    Costs one more answer's worth of reading for each passage in the text; adapters share one reading.
+    Costs one more answer's worth of reading for each passage in the text; adapters share one reading. No other thread
+    may use the model meanwhile (`Scheduler.alone`).
+
+    Args:
+        pipeline: whose answer it is.
+        question: to answer.
+        settings: as of `Pipeline.prepare`: `max_new_tokens`, `scales`, `skip_missing`.
 
     Raises:
         NotFoundError: a retrieved passage has no adapter and the mode needs it.
@@ -106,7 +112,8 @@ def explain(pipeline: Pipeline, question: str) -> Explanation:
     """
     engine = pipeline.engine
     base = engine.base
-    request, used = pipeline.request(question)
+    prepared = pipeline.prepare(question, **settings)
+    request, used = prepared.request, prepared.used
     completion = engine.generate([request])[0]
     response = completion.token_ids
     if not response:

@@ -89,9 +89,11 @@ class Forced:
         return states
 
     @torch.inference_mode()
-    def log_probs(self, response_ids: Sequence[int]) -> torch.Tensor:
-        """Returns the log-probability of every response token in nats, float32 [R, N]."""
-        states_RND = self.run(response_ids)
+    def log_probs(
+        self, response_ids: Sequence[int], watching: AbstractContextManager[object] | None = None
+    ) -> torch.Tensor:
+        """Returns the log-probability of every response token in nats, float32 [R, N]; `watching` as in `run`."""
+        states_RND = self.run(response_ids, watching)
         wanted_N = torch.tensor(response_ids, device=self._base.device)
         found = torch.empty(states_RND.shape[:2])
         for row, states_ND in enumerate(states_RND):
@@ -104,5 +106,11 @@ class Forced:
 
 def chunks(count: int, base: BaseModel) -> list[slice]:
     """Cuts `count` positions into pieces whose logits are at most CHUNK_NUMBERS numbers."""
-    step = max(1, CHUNK_NUMBERS // base.model.get_output_embeddings().weight.shape[0])
+    step = chunk_positions(base)
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def chunk_positions(base: BaseModel) -> int:
+    """Returns how many positions' logits are CHUNK_NUMBERS numbers, at least one."""
+    vocabulary: int = base.model.get_output_embeddings().weight.shape[0]
+    return max(1, CHUNK_NUMBERS // vocabulary)

@@ -18,7 +18,7 @@ from ..pipeline import Pipeline
 from ..types import Progress
 from .curves import Curve, last_quarter
 from .ecs import external_context
-from .pks import Divergences, pks, state_change
+from .pks import Divergences, pks, pks_and_change
 from .responses import OWN, Case, cases
 
 CONTRASTS = (("p-rag", "vanilla"), ("pt-rag", "t-rag"))
@@ -116,9 +116,11 @@ def knowledge(
     context: dict[str, list[np.ndarray]] = {mode: [] for mode in pipelines if ecs}
     for mode, entries in found.modes.items():
         for case in entries:
-            scores[mode].append(_run(pks, base, case))
-            if case.request.injection is not None:
-                changed = state_change(base, case.request.prompt_ids, case.response_ids, case.request.injection)
+            if case.request.injection is None:
+                scores[mode].append(_run(pks, base, case))
+            else:
+                score, changed = _run(pks_and_change, base, case)
+                scores[mode].append(score)
                 changes[mode].append(changed.jsd.mean(-1))
             if ecs:
                 heads = _run(external_context, base, case)

@@ -64,6 +64,8 @@ class PartEffect:
     """`log_prob` less that without any injection, paired."""
     pks: Curve
     """Parametric knowledge score by layer on the gold answer, nats."""
+    log_probs: np.ndarray
+    """What `log_prob` is the mean of, question by question, float64 [n]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ class LayerStudy:
     """Questions."""
     left_out: int
     """Questions without a gold answer."""
+
+    def difference(self, one: str, other: str) -> Estimate:
+        """Returns by how much one part raises the gold answer's log-probability above another, nats a token, paired."""
+        return paired_difference(self.parts[other].log_probs.tolist(), self.parts[one].log_probs.tolist())
 
     def to_json(self) -> dict[str, Any]:
         """Returns the effects with intervals."""
@@ -168,6 +174,7 @@ def layer_effects(
             log_prob=bootstrap_mean(log_probs),
             gain=paired_difference(reference, log_probs),
             pks=Curve(np.array(knowledge)),
+            log_probs=np.array(log_probs),
         )
     return LayerStudy(effects, len(asked), len(questions) - len(asked))
 

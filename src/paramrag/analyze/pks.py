@@ -23,7 +23,7 @@ import torch
 
 from ..models import BaseModel
 from ..types import Injection
-from .forcing import Forced, chunks
+from .forcing import Forced, chunk_positions, chunks
 from .residual import watched
 
 
@@ -54,40 +54,70 @@ def pks(
 
     Memory is that of one layer's states and a few million logits, however long the response and however deep the model.
     """
-    collected = _Collector(base, len(response_ids))
+    collected = _Collector(base, len(response_ids), [(0, 1)])
 
     def visit(layer: int, mid_RND: torch.Tensor, out_RND: torch.Tensor) -> None:
-        collected.compare(layer, mid_RND[0], out_RND[0])
+        collected.add(layer, torch.cat([mid_RND, out_RND]))
 
     Forced(base, prompt_ids, [injection]).run(response_ids, watched(base, visit))
-    return collected.found()
+    return collected.found()[0]
 
 
 def state_change(
     base: BaseModel, prompt_ids: Sequence[int], response_ids: Sequence[int], injection: Injection
 ) -> Divergences:
     """Returns what the injection changes at equal input: the lens of each layer's output without it against with it."""
-    collected = _Collector(base, len(response_ids))
+    return pks_and_change(base, prompt_ids, response_ids, injection)[1]
+
+
+def pks_and_change(
+    base: BaseModel, prompt_ids: Sequence[int], response_ids: Sequence[int], injection: Injection
+) -> tuple[Divergences, Divergences]:
+    """Returns `pks` with the injection and `state_change`, from one reading of the prompt."""
+    collected = _Collector(base, len(response_ids), [(0, 1), (2, 1)])
 
     def visit(layer: int, mid_RND: torch.Tensor, out_RND: torch.Tensor) -> None:
-        collected.compare(layer, out_RND[0], out_RND[1])
+        collected.add(layer, torch.stack([mid_RND[1], out_RND[1], out_RND[0]]))
 
     Forced(base, prompt_ids, [None, injection]).run(response_ids, watched(base, visit))
-    return collected.found()
+    scores, changes = collected.found()
+    return scores, changes
 
 
 class _Collector:
-    """Compares states layer by layer, a chunk of positions at a time, and keeps only the distances."""
+    """Compares states layer by layer and keeps only the distances.
 
-    def __init__(self, base: BaseModel, count: int) -> None:
-        self._base = base
-        self._jsd = np.full((base.layer_count, count), np.nan)
-        self._redeep = np.full((base.layer_count, count), np.nan)
+    Positions of several layers wait until a chunk is full: reading the head's weights costs more than a few positions.
+    """
 
-    def compare(self, layer: int, p_ND: torch.Tensor, q_ND: torch.Tensor) -> None:
-        for part in chunks(len(p_ND), self._base):
-            jsd, redeep = divergences(self._base.head(p_ND[part]), self._base.head(q_ND[part]))
-            self._jsd[layer, part], self._redeep[layer, part] = jsd.cpu().numpy(), redeep.cpu().numpy()
+    def __init__(self, base: BaseModel, count: int, pairs: Sequence[tuple[int, int]]) -> None:
+        self._base, self._pairs = base, pairs
+        self._found = np.full((len(pairs), 2, base.layer_count, count), np.nan)
+        self._waiting: list[tuple[int, slice, torch.Tensor]] = []
+        self._room = chunk_positions(base)
 
-    def found(self) -> Divergences:
-        return Divergences(self._jsd, self._redeep)
+    def add(self, layer: int, states_SND: torch.Tensor) -> None:
+        for part in chunks(states_SND.shape[1], self._base):
+            held = sum(states.shape[1] for _, _, states in self._waiting)
+            if held + part.stop - part.start > self._room:
+                self._compare()
+            self._waiting.append((layer, part, states_SND[:, part]))
+
+    def found(self) -> list[Divergences]:
+        self._compare()
+        return [Divergences(jsd, redeep) for jsd, redeep in self._found]
+
+    def _compare(self) -> None:
+        if not self._waiting:
+            return
+        states_SnD = torch.cat([states for _, _, states in self._waiting], dim=1)
+        logits_SnV = [self._base.head(states_nD) for states_nD in states_SnD]
+        for found, (one, other) in zip(self._found, self._pairs, strict=True):
+            distances = [distance.cpu().numpy() for distance in divergences(logits_SnV[one], logits_SnV[other])]
+            start = 0
+            for layer, part, states in self._waiting:
+                stop = start + states.shape[1]
+                for kind, distance_n in zip(found, distances, strict=True):
+                    kind[layer, part] = distance_n[start:stop]
+                start = stop
+        self._waiting.clear()

@@ -129,7 +129,7 @@ def run(
         for name in names:
             cell.pipeline(name)  # settings that cannot work are refused before anything is paid
         if encode or shuffled_text:
-            _encode_needed(cell, names, control, quiet=json)
+            encode_needed(cell, names, control, quiet=json)
         with bars(quiet=json) as progress:
             summary = cell.run(names, out, metrics=measured, about=about, progress=progress)
     emit(summary.to_json()) if json else _show(summary, out)
@@ -141,7 +141,7 @@ def _names(given: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
 
 
-def _encode_needed(cell: Cell, modes: Sequence[str], control: Collection | None, *, quiet: bool) -> None:
+def encode_needed(cell: Cell, modes: Sequence[str], control: Collection | None, *, quiet: bool) -> None:
     """Encodes the passages whose adapters the questions need and that have none; says first what it costs."""
     from ..evaluate.controls import encode_shuffled
     from ..parameterize import StaticParameterizer

@@ -157,8 +157,11 @@ def run_demo(
     questions = [as_question(question) for question in sample_questions(demo_questions(), limit)]
     pipelines = {mode: Pipeline(collection, engine, mode, top_k=TOP_K, recipe=chosen) for mode in MODES}
     settings_of_run = {
+        "data": "demo",
         "model": engine.fingerprint,
+        "model_name": engine.base.name,
         "recipe": chosen.id,
+        "recipe_name": chosen.name,
         "top_k": TOP_K,
         "revision": collection.revision,
     }

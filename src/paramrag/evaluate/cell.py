@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,7 @@ class Cell:
         self.collection, self.engine, self.setting = collection, engine, setting
         self.questions = list(questions)
         self._retrieve = retriever_of(setting.retriever, collection)
-        if base_injection is None and setting.task_lora:
-            base_injection = task_adapter(engine, setting.recipe)
-        self._base_injection = base_injection
+        self._given_injection = base_injection
         self.given: Mapping[str, Sequence[Hit]] | None = (
             oracle(self.questions, collection, setting.given) if setting.given else None
         )
@@ -116,13 +115,23 @@ class Cell:
             setting.text,
             setting.adapters,
             noise=OtherQuestions(self.questions, self._hits_of, seed=setting.seed),
-            others=AnyPassage(collection, seed=setting.seed),
+            others=AnyPassage(collection, seed=setting.seed, among=self._passages_of_the_run),
             source=control,
             seed=setting.seed,
         )
 
+    @cached_property
+    def _base_injection(self) -> Injection | None:
+        """Made when it is first asked with, since a task adapter may have to be trained."""
+        if self._given_injection is None and self.setting.task_lora:
+            return task_adapter(self.engine, self.setting.recipe)
+        return self._given_injection
+
     def pipeline(self, mode: str) -> Pipeline:
         """Returns the pipeline of a mode."""
+        return self._pipeline(mode, self._base_injection)
+
+    def _pipeline(self, mode: str, base_injection: Injection | None) -> Pipeline:
         setting = self.setting
         return Pipeline(
             self.collection,
@@ -135,7 +144,7 @@ class Cell:
             weighting=setting.weighting,
             max_new_tokens=setting.max_new_tokens,
             seed=setting.seed,
-            base_injection=self._base_injection,
+            base_injection=base_injection,
             conditions=self._conditions,
         )
 
@@ -143,7 +152,8 @@ class Cell:
         """Returns the passages whose adapters the questions need in these modes, each once."""
         wanted: dict[str, None] = {}
         # Modes differ in whether they inject, not in what: one that injects tells for all.
-        injecting = [pipeline for pipeline in map(self.pipeline, modes) if pipeline.adapter_k][:1]
+        known = (self._pipeline(mode, self._given_injection) for mode in modes)
+        injecting = [pipeline for pipeline in known if pipeline.adapter_k][:1]
         for done, question in enumerate(self.questions if injecting else (), 1):
             given = None if self.given is None else self.given[question.id]
             _, adapted = injecting[0].hits(query_of(question, given))
@@ -173,6 +183,12 @@ class Cell:
             seed=self.setting.seed,
             progress=progress,
         )
+
+    def _passages_of_the_run(self) -> set[str]:
+        """What the questions find undisturbed: swapping among these asks for no further adapters."""
+        top = self.setting.top_k
+        found = {hit.passage.id for question in self.questions for hit in self._hits_of(question)[:top]}
+        return found if len(found) > 2 * top else set(self.collection.passage_ids())
 
     def _hits_of(self, question: Question) -> Sequence[Hit]:
         if self.given is not None:

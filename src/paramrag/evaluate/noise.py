@@ -7,7 +7,8 @@ all damages get the same noise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,11 +74,25 @@ class OtherQuestions:
 
 
 class AnyPassage:
-    """Takes the place of hits by passages drawn from the whole collection: another document's adapter."""
+    """Takes the place of hits by other passages of the collection, whatever they say: another document's adapter."""
 
-    def __init__(self, collection: Collection, *, seed: int = 0) -> None:
+    def __init__(
+        self, collection: Collection, *, seed: int = 0, among: Callable[[], Iterable[str]] | None = None
+    ) -> None:
+        """Settles what is drawn from.
+
+        Args:
+            collection: holds the passages.
+            seed: decides which are drawn.
+            among: gives the ids that are drawn from, asked once and late; None: the whole collection. Those that a run
+                uses anyway have adapters already.
+        """
         self._collection, self._seed = collection, seed
-        self._ids = sorted(collection.passage_ids())
+        self._among = among or collection.passage_ids
+
+    @cached_property
+    def _ids(self) -> list[str]:
+        return sorted(set(self._among()))
 
     def __call__(self, query: Query, hits: Sequence[Hit]) -> list[Hit]:
         """Returns one passage per hit, none of them twice and none a hit.
@@ -88,7 +103,8 @@ class AnyPassage:
         own = {hit.passage.id for hit in hits}
         if len(self._ids) < 2 * len(hits):
             raise EvaluationError(
-                f"the collection has {len(self._ids)} passages; {2 * len(hits)} are needed to swap {len(hits)} hits"
+                f"there are {len(self._ids)} passages to swap with; {2 * len(hits)} are needed to swap {len(hits)} "
+                "hits: evaluate more questions, or use a larger collection"
             )
         rng = np.random.default_rng([self._seed, *query.text.encode()])
         drawn = rng.choice(len(self._ids), size=2 * len(hits), replace=False)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from .controls import control_of, encode_shuffled
 from .datasets import load_questions
 from .metrics import metric, metrics_for
 from .questions import Question
+from .run_directory import read_run_samples
 
 METRICS = ("has_answer", "contains", "em", "f1", "em_prag", "f1_prag", "answer_length")
 """Taken in every cell, beside what its task calls for, so that any two cells can be compared by any of them."""
@@ -113,6 +114,8 @@ class Outcome:
     """Directories of the cells that were run."""
     failed: tuple[str, ...]
     """Cells that could not be run, and why."""
+    missing: int = 0
+    """Cells that have not been run yet."""
 
 
 def load_study(path: str | Path) -> Study:
@@ -162,7 +165,15 @@ def recipe_of(spec: RecipeSpec | Recipe) -> Recipe:
 class Runner:
     """Runs studies over one folder of data with one engine, into one directory."""
 
-    def __init__(self, engine: Engine, data: str | Path, out: str | Path, *, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        data: str | Path,
+        out: str | Path,
+        *,
+        limit: int | None = None,
+        sets: Sequence[str] = (),
+    ) -> None:
         """Settles where things are.
 
         Args:
@@ -170,42 +181,82 @@ class Runner:
             data: folder with NAME.jsonl files, each question with its passages.
             out: collections go to OUT/collections, cells to OUT/runs.
             limit: questions per data set, instead of what the study says.
+            sets: only these of the study's data sets; none: all.
         """
-        self.engine, self.data, self.out, self._limit = engine, Path(data), Path(out), limit
+        self.engine, self.data, self.out = engine, Path(data), Path(out)
+        self._limit, self._sets = limit, tuple(sets)
 
     def plan(self, study: Study) -> Iterator[Planned]:
         """Yields the cells of a study, data set by data set."""
         for name in study.data:
-            for variant in study.variants:
+            for variant in study.variants if name in (self._sets or study.data) else ():
                 yield Planned(name, study.setting(variant), variant.modes or study.modes)
 
-    def estimate(self, study: Study, progress: Progress | None = None) -> Iterator[tuple[str, str, EncodeEstimate]]:
-        """Yields (data set, recipe, what encoding would cost) for adapters that are missing; stores only passages."""
+    def estimate(
+        self, study: Study, progress: Progress | None = None, say: Callable[[str], None] = lambda line: None
+    ) -> Iterator[tuple[str, str, EncodeEstimate]]:
+        """Yields (data set, recipe, what encoding would cost) for adapters that are missing; stores only passages.
+
+        Training is timed once for each recipe, on its first data set; the others are taken to need as long a passage.
+        Cells that cannot be run are told by `say`, and cost nothing.
+        """
         wanted: dict[tuple[str, str, bool], tuple[StaticParameterizer, Collection, dict[str, None]]] = {}
         for planned in self.plan(study):
-            cell, target = self._cell(study, planned)
-            needed = cell.adapters_needed(planned.modes, progress)
+            try:
+                cell, target = self._cell(study, planned)
+                needed = cell.adapters_needed(planned.modes, progress)
+            except ParamRAGError as error:
+                say(f"{self.directory(study, planned).name} cannot be run: {error}")
+                continue
             key = (planned.data, planned.setting.recipe.id, planned.setting.shuffled_text)
             parameterizer = StaticParameterizer(self.engine, planned.setting.recipe)
             wanted.setdefault(key, (parameterizer, target, {}))[2].update(dict.fromkeys(needed))
+        timed: dict[str, EncodeEstimate] = {}
         for (name, _, shuffled), (parameterizer, target, ids) in wanted.items():
-            recipe = f"{parameterizer.recipe.name}{', shuffled text' if shuffled else ''}"
-            yield name, recipe, parameterizer.estimate(target, list(ids))
+            recipe = parameterizer.recipe
+            shown = f"{recipe.name}{', shuffled text' if shuffled else ''}"
+            missing = len(set(ids) - target.encoded(self.engine.fingerprint, recipe.id))
+            known = timed.get(recipe.id)
+            if known is None:
+                known = parameterizer.estimate(target, list(ids))
+                if known.passages:
+                    timed[recipe.id] = known
+                yield name, shown, known
+            else:
+                yield name, shown, _scaled(known, missing, present=len(ids) - missing)
+
+    def answers(self, study: Study) -> int:
+        """Returns how many answers are still to be asked, over all cells."""
+        count = 0
+        for planned in self.plan(study):
+            path = self.directory(study, planned)
+            done = read_run_samples(path) if path.exists() else {}
+            file = self.data / f"{planned.data}.jsonl"
+            asked = len(load_questions(file, self._limit or study.limit)) if file.is_file() else 0
+            count += sum(max(0, asked - len(done.get(mode, ()))) for mode in planned.modes)
+        return count
 
     def run(
-        self, study: Study, *, say: Callable[[str], None] = lambda line: None, progress: Progress | None = None
+        self,
+        study: Study,
+        *,
+        say: Callable[[str], None] = lambda line: None,
+        after: Callable[[Outcome], None] = lambda outcome: None,
+        progress: Progress | None = None,
     ) -> Outcome:
         """Runs the cells that are not finished; a cell that cannot be run is told and left out.
 
         Args:
             study: what to run.
             say: called with a line per cell.
+            after: called with what there is so far, whenever a cell was run.
             progress: called as the stages advance.
         """
         runs, failed = [], []
         cells = list(self.plan(study))
         for number, planned in enumerate(cells, 1):
             path = self.directory(study, planned)
+            known = (path / "summary.json").exists()
             say(f"{study.name}, cell {number} of {len(cells)}: {path.name}")
             try:
                 cell, target = self._cell(study, planned)
@@ -217,6 +268,8 @@ class Runner:
                 say(f"  not run: {error}")
             else:
                 runs.append(path)
+                if not known:
+                    after(Outcome(tuple(runs), tuple(failed), len(cells) - number))
         return Outcome(tuple(runs), tuple(failed))
 
     def directory(self, study: Study, planned: Planned) -> Path:
@@ -258,6 +311,20 @@ class Runner:
             parameterizer.encode(target, needed, progress=progress)
         else:
             encode_shuffled(parameterizer, cell.collection, target, needed, progress=progress)
+
+
+def _scaled(known: EncodeEstimate, passages: int, *, present: int) -> EncodeEstimate:
+    """What the same recipe costs on another number of passages of about the same length."""
+    share = passages / known.passages
+    return replace(
+        known,
+        passages=passages,
+        present=present,
+        unaugmented=passages,
+        seconds=share * known.seconds,
+        bytes=round(share * known.bytes),
+        tokens=round(share * known.tokens),
+    )
 
 
 def _metrics(questions: list[Question]) -> list[str]:

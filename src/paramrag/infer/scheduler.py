@@ -12,7 +12,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -224,6 +225,12 @@ class Scheduler:
             if not self._rows and not self._groups and self._cache.size_bytes > KEPT_BYTES:
                 self._cache = KeyValues(0, 0)
             return bool(self._rows or self._groups or self._queue)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps the steps of other threads out, for forward passes of one's own on the same model; requests wait."""
+        with self._lock:
+            yield
 
     def stats(self) -> SchedulerStats:
         """Returns counts; a running step may still change them."""

@@ -15,6 +15,8 @@ from ..evaluate.metrics import is_binary
 
 MODE_ORDER = ("vanilla", "t-rag", "p-rag", "pt-rag", "dyp-rag", "dypt-rag")
 """How modes are listed; others follow."""
+_WITHOUT_TEXT = ("vanilla", "p-rag", "dyp-rag")
+_WITHOUT_WEIGHTS = ("vanilla", "t-rag")
 _FIRST = ("model_name", "recipe_name", "given", "text", "adapters", "shuffled_text", "task_lora")  # of a setting's name
 _SHOWN_APART = ("data", "model", "recipe")  # of a configuration; never part of a setting's name
 
@@ -101,6 +103,29 @@ def read_cells(*directories: str | Path) -> list[Cell]:
     ]
     names = list(dict.fromkeys(cell.data for cell in cells))
     return sorted(cells, key=lambda cell: (names.index(cell.data), cell.setting, mode_rank(cell.mode), cell.mode))
+
+
+def cell_under(cells: Sequence[Cell], place: Cell, mode: str) -> Cell | None:
+    """Returns a mode's cell under the conditions of another cell, on the same data set; None if there is none.
+
+    Conditions that do not reach the mode are left aside: noise in the text is nothing to P-RAG, and adapters, whatever
+    befalls them, are nothing to T-RAG. So a grid needs to ask each mode only where something changes for it.
+    """
+    own = [cell for cell in cells if cell.data == place.data and cell.mode == mode]
+    exact = [cell for cell in own if cell.run == place.run]
+    wanted = _felt(place.configuration, mode)
+    return next((cell for cell in (*exact, *own) if _felt(cell.configuration, mode) == wanted), None)
+
+
+def _felt(configuration: Mapping[str, Any], mode: str) -> dict[str, Any]:
+    """The settings that can change what a mode says."""
+    unfelt: set[str] = set()
+    if mode in _WITHOUT_TEXT:
+        unfelt |= {"text"}
+    if mode in _WITHOUT_WEIGHTS:
+        unfelt |= {"adapters", "shuffled_text", "weighting", "aggregator"}
+        unfelt |= set() if configuration.get("task_lora") else {"recipe", "recipe_name"}
+    return {key: value for key, value in configuration.items() if key not in unfelt and value}
 
 
 def data_of(run: Path, configuration: Mapping[str, Any]) -> str:

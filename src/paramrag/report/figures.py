@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError
 from .cells import Cell, estimate
-from .tables import CONFLICT, NOISE, common, modes_of, noise_of, places, plain
+from .tables import CONFLICT, NOISE, common, modes_of, noise_of, noisy, places, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,13 +80,15 @@ def figures(cells: Sequence[Cell], metric: str) -> list[Figure]:
         _figure(
             "latency",
             "Accuracy against time",
-            "One small mark per data set; the large one is the mean over data sets.",
+            "One small mark per data set; the large one is the mean over data sets, its bar the 95 % interval of all "
+            "questions.",
             lambda: _against(chosen, metric, "milliseconds per question", Cell.milliseconds),
         ),
         _figure(
             "prompt",
             "Accuracy against prompt length",
-            "One small mark per data set; the large one is the mean over data sets.",
+            "One small mark per data set; the large one is the mean over data sets, its bar the 95 % interval of all "
+            "questions.",
             lambda: _against(chosen, metric, "tokens in the prompt", Cell.prompt_tokens),
         ),
     ]
@@ -147,7 +149,7 @@ def _accuracy(cells: Sequence[Cell], metric: str) -> Drawing:
 
 def _against(cells: Sequence[Cell], metric: str, label: str, measure: Callable[[Cell], float]) -> Drawing:
     modes = modes_of(cells)
-    drawing, axes = _axes(3.4, "both")
+    drawing, axes = _axes(3.0, "both", _WIDTH_IN * 0.68)  # two stand side by side
     for mode in modes:
         own = [(measure(cell), cell.estimate(metric)) for cell in cells if cell.mode == mode]
         known = [(x, 100 * value.mean) for x, value in own if value and x == x]
@@ -165,9 +167,13 @@ def _against(cells: Sequence[Cell], metric: str, label: str, measure: Callable[[
                 linewidths=0,
             )
         mean = [sum(values) / len(known) for values in zip(*known, strict=True)]
+        pooled = estimate([cell for cell in cells if cell.mode == mode], metric)
+        if pooled:
+            ends = ([max(0.0, mean[1] - 100 * pooled.low)], [max(0.0, 100 * pooled.high - mean[1])])
+            axes.errorbar(mean[0], mean[1], yerr=ends, color=colour, elinewidth=1.4, fmt="none")
         axes.scatter(mean[0], mean[1], s=90, color=colour, marker=marker, label=mode, zorder=3)
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=-2)
     axes.set_xlabel(label)
     axes.set_ylabel(f"{metric}, %")
     _legend(drawing, axes, len(modes))
@@ -195,7 +201,7 @@ def _noise(cells: Sequence[Cell], metric: str, channels: dict[str, list[tuple[st
     rows = drawing.subplots(len(channels), 1, sharey=True, squeeze=False)
     for axes, (channel, line) in zip(rows[:, 0], channels.items(), strict=True):
         for index, mode in enumerate(modes):
-            values = [estimate([c for c in cells if c.mode == mode and noise_of(c) == pair], metric) for pair in line]
+            values = [estimate(noisy(cells, pair, mode), metric) for pair in line]
             known = [(at + (index - (len(modes) - 1) / 2) * 0.05, v) for at, v in enumerate(values) if v]
             colour, marker = _look(mode, modes)
             axes.errorbar(
@@ -257,10 +263,15 @@ def _look(mode: str, modes: Sequence[str]) -> tuple[str, str]:
     return _OTHERS[others.index(mode) % len(_OTHERS)]
 
 
-def _axes(height_in: float, along: Literal["x", "both"] = "x") -> tuple[Drawing, Axes]:
+def colour_of(mode: str) -> str:
+    """Returns the colour of a mode, the same in every figure."""
+    return _look(mode, [mode])[0]
+
+
+def _axes(height_in: float, along: Literal["x", "both"] = "x", width_in: float = _WIDTH_IN) -> tuple[Drawing, Axes]:
     from matplotlib.figure import Figure as Canvas
 
-    drawing = Canvas(figsize=(_WIDTH_IN, height_in), layout="constrained")
+    drawing = Canvas(figsize=(width_in, height_in), layout="constrained")
     axes = drawing.subplots()
     _clean(axes, along)
     return drawing, axes
@@ -275,7 +286,15 @@ def _clean(axes: Axes, along: Literal["x", "y", "both"]) -> None:
 
 def _legend(drawing: Drawing, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside upper left", ncols=min(columns, 4), frameon=False, handletextpad=0.4)
+    drawing.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=min(columns, 4),
+        frameon=False,
+        handletextpad=0.2,
+        columnspacing=1.0,
+    )
 
 
 def _metadata(suffix: str) -> dict[str, Any]:

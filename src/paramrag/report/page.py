@@ -12,8 +12,10 @@ from typing import Any
 from ..errors import ConfigError
 from ..evaluate import read_passages
 from . import tables
-from .cells import Cell, read_cells
-from .figures import figures
+from .cells import Cell, estimate, read_cells
+from .figures import colour_of, figures
+from .findings import findings
+from .inside import read_inside
 
 SAMPLES = 200
 """Questions per data set and setting that the page shows; a page of a whole study would not open on a phone."""
@@ -34,7 +36,7 @@ class Report:
 def report(
     directory: str | Path, out: str | Path | None = None, *, metric: str = "has_answer", samples: int = SAMPLES
 ) -> Report:
-    """Writes the report of all runs in a directory and below it.
+    """Writes the report of all runs in a directory and below it, and of `analyze all` where that was run.
 
     Args:
         directory: of one run, or of many.
@@ -59,6 +61,7 @@ def report(
     beside.mkdir(parents=True, exist_ok=True)
 
     drawn = figures(cells, metric)
+    inside = read_inside(directory)
     shown = all_tables(cells, metric)
     template = (resources.files(__package__) / "page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -66,6 +69,9 @@ def report(
         metric=metric,
         facts=_facts(cells),
         figures=drawn,
+        headline=_headline(cells, metric),
+        findings=[finding.parts for finding in findings(cells, metric)],
+        inside=inside,
         tables=shown,
         configurations=_configurations(cells),
         data=_embedded({"modes": tables.modes_of(cells), "metric": metric, "groups": _groups(cells, metric, samples)}),
@@ -92,6 +98,23 @@ def all_tables(cells: Sequence[Cell], metric: str) -> list[tables.Table]:
         labelled = [cell for cell in cells if cell.estimate("label_accuracy")]
         found.insert(1, tables.accuracy(labelled, "label_accuracy"))
     return [table for table in found if table]
+
+
+def _headline(cells: Sequence[Cell], metric: str) -> list[dict[str, str]]:
+    """Each mode in one number: over all questions of the plain settings."""
+    chosen = tables.plain(cells)
+    found = []
+    for mode in tables.modes_of(chosen):
+        own = [cell for cell in chosen if cell.mode == mode]
+        value = estimate(own, metric)
+        if value is None:
+            continue
+        mean, _, interval = tables.shown(value, metric).partition(" ")
+        told = {"mode": mode, "mean": mean, "interval": interval, "n": f"{value.n:,}", "colour": colour_of(mode)}
+        milliseconds = sum(cell.milliseconds() for cell in own) / len(own)
+        cost = "-" if milliseconds != milliseconds else f"{milliseconds:,.0f} ms"
+        found.append({**told, "unit": "" if metric == "answer_length" else " %", "cost": cost})
+    return found
 
 
 def _facts(cells: Sequence[Cell]) -> dict[str, str]:

@@ -9,14 +9,39 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..evaluate import compare
 from . import tables
-from .cells import Cell, read_cells
+from .cells import Cell, cell_under, read_cells
+from .findings import findings
 from .page import all_tables
+
+FINDINGS_NOTE = (
+    "Of arXiv 2510.12668, and controls. A finding holds where the whole 95 % interval of a difference (paired "
+    "bootstrap, questions of all data sets together) is above zero, does "
+    "not hold where it is below, and cannot be told otherwise."
+)
 
 
 def study_tables(
-    runs: Sequence[Path], *, name: str, question: str, metric: str, reference: str, failed: Sequence[str] = ()
+    runs: Sequence[Path],
+    *,
+    name: str,
+    question: str,
+    metric: str,
+    reference: str,
+    failed: Sequence[str] = (),
+    command: str = "",
+    missing: int = 0,
 ) -> str:
-    """Returns what a study found, in Markdown: its tables, and every mode against the reference.
+    """Returns what a study found, in Markdown: findings, its tables, and every mode against the reference.
+
+    Args:
+        runs: directories of its cells.
+        name: of the study.
+        question: that it asks.
+        metric: what its tables show.
+        reference: mode that the others are compared with.
+        failed: cells that could not be run, and why.
+        command: that ran it.
+        missing: cells that have not been run yet.
 
     Raises:
         EvaluationError: the runs hold no samples.
@@ -28,6 +53,12 @@ def study_tables(
     if gains:
         found.insert(1, gains)
     parts = [f"## {name}", "", question, "", f"Model: {', '.join(models)}.", ""]
+    if command:
+        parts += [f"Command: `{command}`", ""]
+    if missing:
+        parts += [f"Not complete: {missing} more cells are to be run.", ""]
+    if told := findings(cells, metric):
+        parts += ["### Findings", "", FINDINGS_NOTE, "", *(f"- {finding.sentence}" for finding in told), ""]
     parts += [table.markdown() for table in found]
     if failed:
         parts += ["Not run:", "", *(f"- {' '.join(reason.split())}" for reason in failed), ""]
@@ -39,9 +70,10 @@ def differences(cells: Sequence[Cell], metric: str, reference: str) -> tables.Ta
     rows = []
     for data, setting in tables.places(cells):
         here = {cell.mode: cell for cell in cells if (cell.data, cell.setting) == (data, setting)}
-        if reference not in here:
+        base = cell_under(cells, next(iter(here.values())), reference)
+        if base is None:
             continue
-        base = here.pop(reference)
+        here.pop(reference, None)
         for mode, cell in here.items():
             if base.estimate(metric) is None or cell.estimate(metric) is None:
                 continue

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..evaluate import Estimate
-from .cells import Cell, estimate, mode_rank
+from .cells import Cell, cell_under, estimate, mode_rank
 
 _WORDS = ("answer_length",)  # metrics that are no share
 
@@ -132,11 +132,14 @@ def noise(cells: Sequence[Cell], metric: str) -> Table | None:
         return None
     rows = []
     for text, adapters in sorted(steps, key=lambda pair: (NOISE.index(pair[0]), NOISE.index(pair[1]))):
-        here = [cell for cell in common(cells) if noise_of(cell) == (text, adapters)]
-        values = [shown(estimate([c for c in here if c.mode == mode], metric), metric) for mode in modes_of(cells)]
+        values = [shown(estimate(noisy(cells, (text, adapters), mode), metric), metric) for mode in modes_of(cells)]
         rows.append((text, adapters, *values))
     sets = ", ".join(dict.fromkeys(cell.data for cell in common(cells)))
-    note = f"Hits replaced by passages of other questions, in the text and in the adapters. Questions of {sets}."
+    n = len({(cell.data, sample.id) for cell in common(cells) for sample in cell.samples})
+    note = (
+        f"Hits replaced by passages of other questions, in the text and in the adapters. n = {n} questions of {sets}. "
+        "Noise in the text is nothing to P-RAG, noise in the adapters nothing to T-RAG."
+    )
     return Table(f"Noise: {metric}", note, ("text", "adapters", *modes_of(cells)), tuple(rows))
 
 
@@ -150,6 +153,13 @@ def noise_of(cell: Cell) -> tuple[str, str] | None:
     told = cell.setting.count(", ") + 1 if cell.setting else 0
     own = (text != "none") + (adapters != "none")
     return (text, adapters) if text in NOISE and adapters in NOISE and told == own else None
+
+
+def noisy(cells: Sequence[Cell], noise: tuple[str, str], mode: str) -> list[Cell]:
+    """Returns a mode's cells under (text, adapters) noise, one for each data set of the grid."""
+    grid = common(cells)
+    places = {cell.data: cell for cell in grid if noise_of(cell) == noise}
+    return [cell for place in places.values() if (cell := cell_under(grid, place, mode))]
 
 
 def common(cells: Sequence[Cell]) -> list[Cell]:

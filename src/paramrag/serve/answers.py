@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..analyze.explain import explain
 from ..config import Recipe
 from ..errors import ConfigError, ModelError, NotFoundError, did_you_mean
 from ..infer import Completion, Engine, Request, TokenLogprob
@@ -20,7 +21,7 @@ from ..store import Collection
 from ..types import Passage, Used
 from .driver import Driver
 from .problems import Problem
-from .protocol import ChatRequest, CompletionRequest, Scale
+from .protocol import ChatRequest, CompletionRequest, ExplainRequest, Scale
 from .settings import Settings
 
 REWRITE = (
@@ -28,6 +29,8 @@ REWRITE = (
     "Write the question alone."
 )
 REWRITE_TOKENS = 48
+EXPLAINED_TOKENS = 64
+"""Most tokens of an answer that is explained: all other requests wait for it."""
 
 
 @dataclass(slots=True)
@@ -166,6 +169,27 @@ class Answers:
             return (await running.completion()).text.strip() or question, conversation
         finally:
             running.close()
+
+    def explain(self, body: ExplainRequest) -> dict[str, Any]:
+        """Answers a question and says what moved each token of the answer; other requests wait meanwhile.
+
+        Raises:
+            Problem: the request cannot be answered as it is.
+        """
+        pipeline = self.pipeline(body.model)
+        scales = self._scales(pipeline, body.lora)
+        if body.max_tokens > EXPLAINED_TOKENS:
+            raise Problem(
+                400,
+                f"{body.max_tokens} tokens are to be explained; at most {EXPLAINED_TOKENS} are",
+                code="too_many_tokens",
+                param="max_tokens",
+            )
+        settings: dict[str, Any] = {"max_new_tokens": body.max_tokens, "scales": scales, "skip_missing": scales is None}
+        prepared = pipeline.prepare(body.question, **settings)
+        self._check_length(len(prepared.request.prompt_ids), body.max_tokens)
+        with self._engine.scheduler.alone():
+            return explain(pipeline, body.question, **settings).to_json()
 
     def _scales(self, pipeline: Pipeline, lora: list[Scale] | None) -> dict[str, float] | None:
         if lora is None:

@@ -28,7 +28,7 @@ from .keys import Keys
 from .limits import BodyLimit, SecurityHeaders
 from .metrics import Metrics
 from .problems import Problem, install, problem_of
-from .protocol import AddRequest, ChatRequest, CompletionRequest, RetrieveRequest
+from .protocol import AddRequest, ChatRequest, CompletionRequest, ExplainRequest, RetrieveRequest
 from .settings import Settings
 
 GONE = 499
@@ -147,6 +147,12 @@ def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings:
         hits = await asyncio.to_thread(pipeline.retrieve, body.query, body.top_k)
         encoded = await asyncio.to_thread(collection.encoded, engine.fingerprint, recipe.id)
         return {"object": "list", "data": [_hit(hit, recipe, encoded) for hit in hits]}
+
+    @app.post("/v1/explain", dependencies=reading)
+    async def explain(body: ExplainRequest) -> dict[str, Any]:
+        """Answers, and says what each adapter and each passage did to every token of the answer."""
+        with driver.place():
+            return await asyncio.to_thread(answers.explain, body)
 
     @app.get("/v1/documents", dependencies=reading)
     async def documents() -> dict[str, Any]:

@@ -182,6 +182,15 @@ class RetrieveRequest(_Body):
     top_k: int = Field(default=3, ge=1, le=100)
 
 
+class ExplainRequest(_Body):
+    """The body of /v1/explain."""
+
+    model: str = Field(min_length=1)
+    question: str = Field(min_length=1)
+    max_tokens: int = Field(default=32, ge=1)
+    lora: list[Scale] | None = Field(default=None, description="weights of adapters, instead of the usual ones")
+
+
 class NewDocument(_Body):
     """A document to add: its text, or a file."""
 

@@ -24,7 +24,8 @@ def similarity_figure(study: SimilarityStudy) -> Any:
     left.set_title(_gap(study, "energy"))
     for position, control in enumerate(study.controls):
         color = (PURPLE, GREY)[position % 2]
-        left.axvline(control.values.mean(), color=color, linestyle=":", linewidth=2.5, label=f"{control.name} (mean)")
+        label = f"{control.name} (mean)"
+        left.axvline(control.values.mean(), 0, 0.6, color=color, linestyle=":", linewidth=2.5, label=label)
     module = "down_proj" if "down_proj" in study.paper_compat else next(iter(study.paper_compat))
     _densities(middle, study.paper_compat[module], study)
     middle.set_xlabel(f"cosine of flattened A and B ({module})")
@@ -93,7 +94,7 @@ def _densities(axes: Any, values: np.ndarray, study: SimilarityStudy) -> None:
             grid, heights, color=color, linestyle=dash, linewidth=2.5, label=f"{name} document ({len(pairs)} pairs)"
         )
         axes.fill_between(grid, 0, heights, color=color, alpha=0.2, linewidth=0)
-    axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # room for the legend
+    axes.set_ylim(0, 1.65 * axes.get_ylim()[1])  # room for the legend
 
 
 def _gap(study: SimilarityStudy, name: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from . import adapters, attention, intervention, knowledge
+from . import adapters, attention, everything, intervention, knowledge
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="See what an injected document does to the model.")
+app.command("all")(everything.everything)
 app.command("pks")(knowledge.pks)
 app.command("similarity")(adapters.similarity)
 app.command("collapse")(adapters.collapse)

@@ -61,6 +61,54 @@ function fact(facts, name, value) {
   facts.append(make("dt", name), make("dd", value));
 }
 
+// One row a source, one column a token: what the token's log-probability loses when the source is left out.
+function explained(found) {
+  const strongest = Math.max(1e-9, ...found.effects.flatMap((effect) => effect.tokens.map(Math.abs)));
+  const table = make("table");
+  const head = make("tr");
+  head.append(make("th", "left out"), make("th", "answer"), ...found.tokens.map((token) => make("th", token.trim() || "·")));
+  table.append(head);
+  const ranks = { adapter: 0, text: 0 };
+  for (const effect of found.effects) {
+    const row = make("tr");
+    const one = effect.passage_id ? `${effect.kind} ${++ranks[effect.kind]}: ${effect.title || effect.passage_id}` : `all ${effect.kind}s`;
+    row.append(make("th", one, { scope: "row" }), make("td", signed(effect.total), { class: "total" }));
+    for (const value of effect.tokens) {
+      const cell = make("td", signed(value));
+      const bar = make("span", "", { class: value < 0 ? "bar less" : "bar more" });
+      bar.style.width = `${(100 * Math.abs(value)) / strongest}%`;
+      cell.append(bar);
+      row.append(cell);
+    }
+    table.append(row);
+  }
+  return table;
+}
+
+const signed = (value) => (value < 0 ? "" : "+") + value.toFixed(1);
+
+async function explain(model, lora, button, place) {
+  button.disabled = true;
+  place.replaceChildren(make("p", "Leaving out each adapter and each passage in turn…", { class: "source" }));
+  try {
+    const body = { model, question: asked, max_tokens: Math.min(64, Number(at("tokens").value)) };
+    if (lora) body.lora = lora;
+    const found = await (await call("v1/explain", { method: "POST", body: JSON.stringify(body) })).json();
+    const said = found.effects.length && found.tokens.length
+      ? "By how many nats each source raised the answer, and each of its tokens (+2.3: ten times as likely with it)."
+      : "No adapter and no passage took part in this answer.";
+    place.replaceChildren(make("p", said, { class: "source" }));
+    if (found.effects.length && found.tokens.length) {
+      const wide = make("div", "", { class: "wide", tabindex: "0", role: "region", "aria-label": "Why this answer" });
+      wide.append(explained(found));
+      place.append(wide);
+    }
+  } catch (error) {
+    place.replaceChildren(make("p", error.message, { class: "error" }));
+  }
+  button.disabled = false;
+}
+
 async function askModel(model, lora, signal) {
   const { article, text, facts } = card(model);
   const started = performance.now();
@@ -95,6 +143,10 @@ async function askModel(model, lora, signal) {
     if (!text.textContent) text.textContent = "(the model said nothing)";
     fact(facts, "first words", first ? `${Math.round(first)} ms` : "-");
     fact(facts, "all", `${Math.round(performance.now() - started)} ms`);
+    const why = make("button", "Why?", { type: "button", class: "why", "aria-label": `Why this answer of ${mode}?` });
+    const place = make("div", "", { class: "explanation", "aria-live": "polite" });
+    why.addEventListener("click", () => explain(model, body.lora, why, place));
+    article.append(why, place);
   } catch (error) {
     text.classList.add("error");
     text.textContent = error.name === "AbortError" ? "stopped" : error.message;
