@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from paramrag.aggregate import concat
-from paramrag.augment import augmenter
+from paramrag.augment import Rules, augmenter
 from paramrag.augment.writer import Writer
 from paramrag.errors import ConfigError, TrainingError
 from paramrag.infer import Completion, Engine, Request
@@ -47,19 +47,23 @@ def adapter(engine: Engine) -> Injection:
     return concat(layout, initial_row(layout, 0)[None], [1.0], "answer")
 
 
-def test_valid_questions_come_first_and_rules_fill_up(tiny_base: Any) -> None:
+def test_valid_questions_are_mixed_with_those_of_the_rules(tiny_base: Any) -> None:
     engine = Dictated(tiny_base)
     make = Writer(engine, adapter(engine), questions=4)
     (items,) = make([TOWER])
-    assert (items[0].question, items[0].answer) == (WORDED["Ottilie Varn"], "Ottilie Varn")
+    ruled = Rules(questions=8).items(TOWER, 8)
+    asked = [item.question for item in ruled if item.kind == "qa"]
+    assert [item.question for item in items[:2]] == asked[:2]
+    assert WORDED["Ottilie Varn"] in [item.question for item in items]
     assert not any(item.question in ("When was it opened?", "Where?") for item in items)
-    assert len(items) > 1
     assert make.report.topped_up == len(items) - 1
     assert make.report.rejected
     assert all(request.injection is not None for request in engine.asked)
     half = len(engine.asked) // 2  # each answer twice: the likeliest wording and a drawn one
     assert [one.prompt_ids for one in engine.asked[:half]] == [one.prompt_ids for one in engine.asked[half:]]
     assert {one.temperature for one in engine.asked[:half]} == {0.0}
+    shown = engine.base.tokenizer.decode(engine.asked[0].prompt_ids)
+    assert "Zorbik Tower was designed" in shown
 
 
 def test_its_id_changes_with_what_decides_the_items(tiny_base: Any) -> None:

@@ -3,7 +3,8 @@
 A small model asked for questions repeats itself and invents. So the rules choose the answers, spread over the passage,
 and the model only words a question for each, with the answer's sentence before it: shown the whole passage it mixes
 things up. An adapter that learnt this from the primer is on while it writes. What it writes is validated like
-everything else, and the rules fill up what is left.
+everything else. Half of the items are the rules' own questions, where they have so many, and their clozes fill up
+what is left.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Writer:
         self._rules = Rules(questions=questions, seed=seed)
 
     def __call__(self, passages: Sequence[Passage]) -> list[list[TrainingItem]]:
-        """Returns the items of each passage: the model's first, then those of the rules."""
+        """Returns the items of each passage: questions of the rules, the model's, then clozes."""
         started = time.perf_counter()
         made: list[list[TrainingItem]] = []
         for passage in passages:
@@ -91,10 +92,11 @@ class Writer:
         kept, rejected = validate(proposed, passage)
         self.report.parsed += len(proposed)
         self.report.rejected.update(entry.reason for entry in rejected)
-        own = kept[: self.questions]
-        filled, _ = validate([*own, *ruled], passage)
-        self.report.topped_up += min(len(filled), self.questions) - len(own)
-        return filled[: self.questions]
+        asked = [item for item in ruled if item.kind == "qa"][: self.questions // 2]
+        mixed = validate([*asked, *kept, *ruled], passage)[0][: self.questions]
+        written = {item.question for item in kept}
+        self.report.topped_up += sum(item.question not in written for item in mixed)
+        return mixed
 
     def _request(self, passage: Passage, item: TrainingItem, number: int) -> Request:
         from ..infer import Request
