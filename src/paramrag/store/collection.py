@@ -279,6 +279,11 @@ class Collection:
         adapters.drop_forgotten(self._tables, self._cache)
         return report
 
+    @property
+    def cached_rows(self) -> tuple[int, int]:
+        """How often `gather` found an adapter decoded in memory, and how often it did not."""
+        return self._cache.hits, self._cache.misses
+
     @contextmanager
     def writing(self, operation: str) -> Iterator[None]:
         """Keeps all other writers, of this and other processes, out for the time of a `with` block.
