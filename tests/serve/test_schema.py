@@ -9,15 +9,16 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 
 from paramrag.serve import Settings
 
 from .conftest import ADMIN, READER, Running, running
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+# some bodies are refused for reasons that a schema cannot say, such as a last message that is not the user's
+BEYOND_SCHEMA = pytest.importorskip("schemathesis.specs.openapi.checks").positive_data_acceptance
 KEY = {"Authorization": f"Bearer {ADMIN}"}
-schema: Any = schemathesis.pytest.from_fixture("described")
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +29,19 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield server
 
 
-@pytest.fixture
-def described(keyed: Running) -> Any:
-    """The schema as a client gets it."""
-    return schemathesis.openapi.from_url(f"{keyed.url}/openapi.json")
-
-
 @pytest.mark.timeout(900)
-@schema.parametrize()
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_route_answers_as_the_schema_says(case: Any) -> None:
-    case.call_and_validate(headers=KEY)
+def test_every_route_answers_as_the_schema_says(keyed: Running) -> None:
+    schema = schemathesis.openapi.from_url(f"{keyed.url}/openapi.json")
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) > 10
+    for operation in operations:
+
+        @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy())
+        def answers(case: Any) -> None:
+            case.call_and_validate(headers=KEY, excluded_checks=[BEYOND_SCHEMA])
+
+        answers()
 
 
 def test_every_route_is_described(keyed: Running) -> None:
