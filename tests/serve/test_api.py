@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
@@ -128,6 +129,18 @@ def test_the_last_user_turn_is_searched_and_the_conversation_is_in_the_prompt(se
     )
     assert rewritten.model_extra["retrieval_query"]  # type: ignore[index]
     assert rewritten.model_extra["retrieval_query"] != QUESTION  # type: ignore[index]
+
+
+def test_an_answer_can_be_sent_back_as_it_came(client: OpenAI) -> None:
+    messages: list[Any] = [*ASK]
+    first = client.chat.completions.create(model="tiny-llama:t-rag", messages=messages, max_tokens=4)
+    messages += [first.choices[0].message, {"role": "user", "content": "And when?"}]
+    second = client.chat.completions.create(
+        model="tiny-llama:t-rag", messages=messages, max_tokens=4, service_tier="auto", extra_body={"references": True}
+    )
+    assert second.model_extra["retrieval_query"] == "And when?"  # type: ignore[index]
+    everything = {**first.choices[0].message.model_dump(), "annotations": [], "tool_calls": []}
+    client.chat.completions.create(model="tiny-llama:t-rag", messages=[*ASK, everything, *ASK], max_tokens=1)
 
 
 def test_lora_scales_decide_what_is_injected(server: Running, client: OpenAI) -> None:
