@@ -115,9 +115,9 @@ def stack(injections: Sequence[Injection | None], base: BaseModel, scale: float 
 
 def _alone(injection: Injection, base: BaseModel, scale: float) -> BatchFactors:
     """The factors of a batch of one row, which needs no room for others: what is not changed is not copied."""
-    like = {"dtype": base.dtype, "device": base.device}
-    a = {name: factor[:, None].to(**like) for name, factor in injection.a.items()}
-    b = {name: (factor if scale == 1.0 else factor * scale)[:, None].to(**like) for name, factor in injection.b.items()}
+    scaled = injection.b if scale == 1.0 else {name: factor * scale for name, factor in injection.b.items()}
+    a = {name: factor[:, None].to(base.device, base.dtype) for name, factor in injection.a.items()}
+    b = {name: factor[:, None].to(base.device, base.dtype) for name, factor in scaled.items()}
     sharing = [a[name] for name in SHARED_INPUT if name in a]
     a_shared = torch.cat(sharing, dim=2) if len(sharing) == len(SHARED_INPUT) else None
     return BatchFactors(injection.layers, a, b, a_shared)
