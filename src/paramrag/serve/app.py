@@ -154,7 +154,8 @@ def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings:
         """Finds passages, without an answer."""
         pipeline = answers.pipeline(f"{answers.base_name}:t-rag")
         hits = await asyncio.to_thread(pipeline.retrieve, body.query, body.top_k)
-        encoded = await asyncio.to_thread(collection.encoded, engine.fingerprint, recipe.id)
+        passage_ids = [hit.passage.id for hit in hits]
+        encoded = await asyncio.to_thread(collection.encoded, engine.fingerprint, recipe.id, passage_ids)
         return {"object": "list", "data": [_hit(hit, recipe, encoded) for hit in hits]}
 
     @app.get("/v1/documents", dependencies=reading)

@@ -210,12 +210,15 @@ class Collection:
         with self._journal.writing("store adapters"):
             adapters.put(self._tables, self._catalog(), new, dtype)
 
-    def encoded(self, base: str, recipe_id: str) -> set[str]:
-        """Returns the passages that have an adapter; none if the recipe is not recorded."""
+    def encoded(self, base: str, recipe_id: str, among: Sequence[str] | None = None) -> set[str]:
+        """Returns the passages that have an adapter, of all or of some; none if the recipe is not recorded."""
 
         def read() -> set[str]:
             snapshot = self._tables.snapshot(adapters.table_name(base, recipe_id))
-            return set(filter(self._catalog().holds, snapshot.offsets)) if snapshot else set()
+            if snapshot is None:
+                return set()
+            stored = snapshot.offsets if among is None else [key for key in among if key in snapshot.offsets]
+            return set(filter(self._catalog().holds, stored))
 
         return self._tables.reading(read)
 
