@@ -54,7 +54,7 @@ class Peers:
                 name = adapter.key.passage_id
                 if name not in folders:
                     folders[name] = export_peft([adapter], self.work / "peft" / name, base_name=MODEL)
-        tokens, started = 0, time.perf_counter()
+        tokens, started, cpu_s = 0, time.perf_counter(), time.process_time()
         for entry in entries:
             names = [used.hit.passage.id for used in entry.used]
             model: Any = PeftModel.from_pretrained(self.engine.base.model, folders[names[0]], adapter_name=names[0])
@@ -68,13 +68,13 @@ class Peers:
             )
             tokens += answer.shape[1] - ids.shape[1]
             model.unload()
-        return _rates(len(entries), tokens, time.perf_counter() - started)
+        return _rates(len(entries), tokens, time.perf_counter() - started, time.process_time() - cpu_s)
 
     def generate(self, mode: str, questions: Sequence[DemoQuestion], batch: int = 8) -> dict[str, Any]:
         """Transformers' `generate` over a mode's prompts in batches, without adapters."""
         prompts = [list(entry.request.prompt_ids) for entry in self.prepared(mode, questions)]
         pad = self.engine.base.tokenizer.pad_token_id or 0
-        tokens, started = 0, time.perf_counter()
+        tokens, started, cpu_s = 0, time.perf_counter(), time.process_time()
         for at in range(0, len(prompts), batch):
             rows = prompts[at : at + batch]
             width = max(map(len, rows))
@@ -84,7 +84,7 @@ class Peers:
                 input_ids=ids, attention_mask=mask, max_new_tokens=self.tokens, do_sample=False
             )
             tokens += int((answer[:, width:] != pad).sum())
-        return _rates(len(prompts), tokens, time.perf_counter() - started)
+        return _rates(len(prompts), tokens, time.perf_counter() - started, time.process_time() - cpu_s)
 
     def vllm(self, python: str, questions: Sequence[DemoQuestion], clients: int) -> dict[str, Any]:
         """vLLM's OpenAI server: each request loads its merged adapter, asks with it, and unloads it.
@@ -129,15 +129,15 @@ class Peers:
             return Told(told.first_s + loaded, time.perf_counter() - started, told.text, told.tokens)
 
         log = self.work / "vllm.log"
-        with process(command, f"{url}/health", log=log, environment=environment):
+        with process(command, f"{url}/health", log=log, environment=environment) as server:
             with httpx.Client(base_url=url, timeout=600) as http:  # warm
                 stream(http, "/v1/chat/completions", chat(MODEL, "Who?", self.tokens))
                 with_adapter(http, questions[0])
             return {
                 "clients": clients,
-                "p-rag": closed_loop(url, questions, clients, with_adapter),
-                "without": closed_loop(url, questions, clients, lambda http, q: ask(http, "p-rag", q, MODEL)),
-                "t-rag": closed_loop(url, questions, clients, lambda http, q: ask(http, "t-rag", q, MODEL)),
+                "p-rag": closed_loop(url, server, questions, clients, with_adapter),
+                "without": closed_loop(url, server, questions, clients, lambda http, q: ask(http, "p-rag", q, MODEL)),
+                "t-rag": closed_loop(url, server, questions, clients, lambda http, q: ask(http, "t-rag", q, MODEL)),
             }
 
 
@@ -158,10 +158,11 @@ def with_full_activation(directory: Path, recipe: str) -> str:
     return str(full.id)
 
 
-def _rates(answers: int, tokens: int, wall_s: float) -> dict[str, Any]:
+def _rates(answers: int, tokens: int, wall_s: float, cpu_s: float) -> dict[str, Any]:
     return {
         "answers": answers,
         "answers_per_s": round(answers / wall_s, 4),
+        "cpu_s_per_answer": round(cpu_s / answers, 4),
         "tokens_per_answer": round(tokens / answers, 2),
         "tokens_per_s": round(tokens / wall_s, 2),
     }

@@ -84,11 +84,11 @@ def loaded(
         return stream(http, "/v1/chat/completions", chat(f"{MODEL}:{mode}", question.question, TOKENS))
 
     found = {}
-    with served(collection, "--text-k", str(text_k), "--recipe", recipe) as (url, _):
-        closed_loop(url, demo_questions()[-8:], 8, ask)  # the first answers of a process are slow
+    with served(collection, "--text-k", str(text_k), "--recipe", recipe) as (url, server):
+        closed_loop(url, server, demo_questions()[-8:], 8, ask)  # the first answers of a process are slow
         for count in clients:
             forget(url)
-            found[count] = closed_loop(url, questions, count, ask)
+            found[count] = closed_loop(url, server, questions, count, ask)
             tell(f"{name}, {count} clients", found[count])
     return found
 
