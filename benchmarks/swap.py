@@ -1,9 +1,14 @@
-"""Swapping in the adapters of three passages: gather, combine and inject, against PEFT's load, merge and unload.
+"""What adapters cost while answering: putting three in and out, and a token with them on.
 
     python benchmarks/swap.py [--json] [--adapters 1000] [--repeats 30]
 
+Swap: gather, combine and inject, against PEFT's load, merge and unload.
+
 Both sides put the same three rank-2 adapters into the same model and take them out again. PEFT does what the published
 code does per question: `PeftModel.from_pretrained`, two `load_adapter`, `add_weighted_adapter("cat")`, `unload`.
+
+Decode step: one token for each of eight rows, every row with an injection of three adapters of its own, against the
+same step without; the two take turns. Once with the default recipe's layers, once with all.
 """
 
 from __future__ import annotations
@@ -24,8 +29,8 @@ import torch
 
 from paramrag import Collection, Engine, Passage
 from paramrag.aggregate import concat
-from paramrag.config import Recipe
-from paramrag.infer import injected, stack
+from paramrag.config import Recipe, load_recipe
+from paramrag.infer import Request, Scheduler, injected, stack
 from paramrag.store.peft import export_peft
 from paramrag.types import Adapter, AdapterKey
 
@@ -59,6 +64,36 @@ def filled(folder: Path, engine: Engine, recipe: Recipe, count: int) -> Collecti
         ]
     )
     return collection
+
+
+def decode_step(engine: Engine, recipe: Recipe, steps: int, rows: int = 8, prompt: int = 64) -> dict[str, float]:
+    """Median milliseconds of a step with injections and without, and the median of the pairs' ratios."""
+    layout, random = engine.layout(recipe), np.random.default_rng(2)
+
+    def answering(injected: bool) -> Scheduler:
+        scheduler = Scheduler(engine.base, frozenset(), max_batch=rows)
+        for _ in range(rows):
+            three = (random.standard_normal((3, layout.size)) * 0.01).astype(np.float32)
+            injection = concat(layout, three, [1.0, 0.5, 0.25], "answer") if injected else None
+            ids = random.integers(100, 4000, size=prompt).tolist()
+            scheduler.submit(Request(ids, injection, max_new_tokens=10 * steps))
+        while scheduler.stats().decoding < rows:
+            scheduler.step()
+        return scheduler
+
+    sides = [answering(True), answering(False)]
+    times: list[list[float]] = [[], []]
+    for number in range(steps + 2):
+        for side in (0, 1) if number % 2 else (1, 0):
+            started = time.perf_counter()
+            sides[side].step()
+            times[side].append((time.perf_counter() - started) * 1000)
+    pairs = [(with_them, without) for with_them, without in zip(*times, strict=True)][2:]
+    return {
+        "with_ms": round(statistics.median(pair[0] for pair in pairs), 3),
+        "without_ms": round(statistics.median(pair[1] for pair in pairs), 3),
+        "ratio": round(statistics.median(pair[0] / pair[1] for pair in pairs), 4),
+    }
 
 
 def measure(count: int, repeats: int, work: Path) -> dict[str, Any]:
@@ -104,17 +139,24 @@ def measure(count: int, repeats: int, work: Path) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found["peft_ms"] = median_ms(peft_swap, max(3, repeats // 6))
+    decode = {
+        "default": decode_step(engine, load_recipe("default"), repeats),
+        "all layers": decode_step(engine, recipe, repeats),
+    }
     cold_ratio, hot_ratio = found["peft_ms"] / found["swap_cold_ms"], found["peft_ms"] / found["swap_hot_ms"]
     return {
         "adapters": count,
         "numbers_per_row": layout.size,
         "threads": torch.get_num_threads(),
         **found,
+        "decode_step": decode,
         "bars": [
             _bar("swap k=3, cold rows (ms)", found["swap_cold_ms"], 5.0, "lower"),
             _bar("swap k=3, hot rows (ms)", found["swap_hot_ms"], 1.0, "lower"),
             _bar("PEFT load + merge + unload / ours, cold", cold_ratio, 200.0, "higher"),
             _bar("PEFT load + merge + unload / ours, hot", hot_ratio, 200.0, "higher"),
+            _bar("decode step, 8 rows with k=3 / without", decode["default"]["ratio"], 1.15, "lower"),
+            _bar("decode step, all layers, 8 rows with k=3 / without", decode["all layers"]["ratio"], 1.15, "lower"),
         ],
     }
 
@@ -138,7 +180,7 @@ def main() -> None:
         shutil.rmtree(work)
     if not arguments.json:
         for bar in result["bars"]:
-            print(f"{bar['name']:45} {bar['value']:>10} (bar {bar['bar']}, {'met' if bar['met'] else 'not met'})")
+            print(f"{bar['name']:50} {bar['value']:>10} (bar {bar['bar']}, {'met' if bar['met'] else 'not met'})")
     print(json.dumps(result))
 
 

@@ -238,7 +238,8 @@ class Pipeline:
 
     def _encoded(self, hits: Sequence[Hit], weights: Sequence[float]) -> tuple[list[Hit], list[float]]:
         """Returns the hits that have an adapter, with their weights."""
-        encoded = self.collection.encoded(self.engine.fingerprint, self.recipe.id) if hits else set()
+        passage_ids = [hit.passage.id for hit in hits]
+        encoded = self.collection.encoded(self.engine.fingerprint, self.recipe.id, passage_ids)
         pairs = [(hit, weight) for hit, weight in zip(hits, weights, strict=True) if hit.passage.id in encoded]
         return [hit for hit, _ in pairs], [weight for _, weight in pairs]
 

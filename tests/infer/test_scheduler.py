@@ -203,6 +203,18 @@ def test_the_prefix_cache_keeps_to_its_bound() -> None:
     assert stats.prefixes < 30
 
 
+def test_another_question_about_the_same_passages_is_not_kept_beside_them() -> None:
+    scheduler = scheduler_of(prefix_cache_bytes=1 << 20)
+    passages = list(range(10, 110))
+    reused = []
+    for question in ([5, 6], [7, 8, 9], list(range(200, 260))):
+        ticket = scheduler.submit(Request([*passages, *question, 4], max_new_tokens=1))
+        run(scheduler)
+        assert ticket.completion is not None
+        reused.append((ticket.completion.reused_tokens, scheduler.stats().prefixes))
+    assert reused == [(0, 1), (100, 1), (100, 2)]
+
+
 def test_a_batch_begins_alike_and_reads_that_once() -> None:
     scheduler = scheduler_of()
     tickets = [scheduler.submit(Request(wanted()[number].prompt_ids, max_new_tokens=2)) for number in (3, 4)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
@@ -69,7 +70,16 @@ def test_completions_go_on_with_a_text(server: Running, client: OpenAI) -> None:
     expected = server.engine.generate([Request(ids, max_new_tokens=5)])[0].text
     answer = client.completions.create(model="tiny-llama:vanilla", prompt="The mill at", max_tokens=5, logprobs=2)
     assert answer.choices[0].text == expected
-    assert len(answer.choices[0].logprobs.top_logprobs[0]) <= 2  # type: ignore[index,union-attr,arg-type]
+    logprobs = answer.choices[0].logprobs
+    assert logprobs is not None
+    assert len(logprobs.top_logprobs[0]) <= 2  # type: ignore[index,arg-type]
+    tokens, offsets = logprobs.tokens or [], logprobs.text_offset or []
+    assert offsets == [len("".join(tokens[:at])) for at in range(answer.usage.completion_tokens)]  # type: ignore[union-attr]
+    options = {"model": "tiny-llama:vanilla", "prompt": "The mill at", "max_tokens": 5, "logprobs": 2, "stream": True}
+    chunks = list(client.completions.create(**options))  # type: ignore[call-overload]
+    assert [
+        at for chunk in chunks if chunk.choices[0].logprobs for at in chunk.choices[0].logprobs.text_offset
+    ] == offsets
     stream = client.completions.create(model="tiny-llama:vanilla", prompt="The mill at", max_tokens=5, stream=True)
     assert "".join(chunk.choices[0].text for chunk in stream) == expected
 
@@ -121,6 +131,18 @@ def test_the_last_user_turn_is_searched_and_the_conversation_is_in_the_prompt(se
     assert rewritten.model_extra["retrieval_query"] != QUESTION  # type: ignore[index]
 
 
+def test_an_answer_can_be_sent_back_as_it_came(client: OpenAI) -> None:
+    messages: list[Any] = [*ASK]
+    first = client.chat.completions.create(model="tiny-llama:t-rag", messages=messages, max_tokens=4)
+    messages += [first.choices[0].message, {"role": "user", "content": "And when?"}]
+    second = client.chat.completions.create(
+        model="tiny-llama:t-rag", messages=messages, max_tokens=4, service_tier="auto", extra_body={"references": True}
+    )
+    assert second.model_extra["retrieval_query"] == "And when?"  # type: ignore[index]
+    everything = {**first.choices[0].message.model_dump(), "annotations": [], "tool_calls": []}
+    client.chat.completions.create(model="tiny-llama:t-rag", messages=[*ASK, everything, *ASK], max_tokens=1)
+
+
 def test_lora_scales_decide_what_is_injected(server: Running, client: OpenAI) -> None:
     def ask(mode: str = "pt-rag", **extra: object) -> tuple[str, list[dict[str, object]]]:
         answer = client.chat.completions.create(
@@ -158,7 +180,13 @@ def test_metrics_health_and_schema(server: Running, client: OpenAI) -> None:
         assert http.get("/ready").json() == {"status": "ready"}
         numbers = http.get("/metrics").text
         assert 'paramrag_requests_total{endpoint="/v1/chat/completions",mode="t-rag",status="200"}' in numbers
-        for name in ("queue_requests", "batch_rows", "generated_tokens_total", "prefix_cache_hit_tokens_total"):
+        for name in (
+            "queue_requests",
+            "batch_rows",
+            "generated_tokens_total",
+            "prefix_cache_hit_tokens_total",
+            "adapter_cache_hits_total",
+        ):
             assert f"\nparamrag_{name} " in numbers
         assert 'paramrag_stage_seconds_count{stage="decode"}' in numbers
         assert "/v1/chat/completions" in http.get("/openapi.json").json()["paths"]

@@ -140,6 +140,8 @@ def test_a_changed_document_replaces_its_passages(collection):
     assert (report.added, report.replaced, report.unchanged) == (0, 1, 0)
     assert [passage.text for passage in collection.passages()] == ["brings this", "keeps this", "other"]
     assert collection.encoded(BASE, RECIPE.id) == {kept}
+    assert collection.encoded(BASE, RECIPE.id, [kept, "none"]) == {kept}
+    assert collection.encoded(BASE, RECIPE.id, ["none"]) == set()
     assert collection.search("drops", 3) == []
     assert collection.verify().ok
 

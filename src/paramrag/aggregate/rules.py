@@ -31,7 +31,8 @@ def concat(layout: AdapterLayout, rows: np.ndarray, weights: Sequence[float], ac
     b: dict[str, torch.Tensor] = {}
     for name, (a_kLrI, b_kLrO) in layout.views(torch.from_numpy(rows)).items():
         a[name] = a_kLrI.transpose(0, 1).reshape(layers, count * rank, -1)
-        b[name] = (b_kLrO * scales[:, None, None, None]).transpose(0, 1).reshape(layers, count * rank, -1)
+        b_LkrO = b_kLrO.new_empty(layers, count, rank, b_kLrO.shape[-1])  # written in order at once, not copied again
+        b[name] = torch.mul(b_kLrO.transpose(0, 1), scales[:, None, None], out=b_LkrO).flatten(1, 2)
     return Injection(layers=layout.layers, a=a, b=b, activation=activation)
 
 

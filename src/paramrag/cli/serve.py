@@ -33,7 +33,7 @@ def run(
     timeout: Annotated[float, typer.Option(min=1, help="Most seconds a request may take.")] = 300.0,
     prefix_cache_mb: Annotated[
         int, typer.Option("--prefix-cache-mb", min=0, help="Memory for prompts that later ones begin with.")
-    ] = 256,
+    ] = 512,
     api_key: Annotated[
         list[str] | None,
         typer.Option(envvar="PARAMRAG_API_KEYS", help="Key for asking; may be repeated.", show_default=False),

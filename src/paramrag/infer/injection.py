@@ -82,6 +82,8 @@ def stack(injections: Sequence[Injection | None], base: BaseModel, scale: float 
         return None
     for injection in present:
         check_fits(injection, base)
+    if len(injections) == 1:
+        return _alone(present[0], base, scale)
     layers = tuple(sorted({layer for injection in present for layer in injection.layers}))
     ranks = {
         shape: max(injection.a[shape.name].shape[1] for injection in present if shape.name in injection.a)
@@ -109,6 +111,16 @@ def stack(injections: Sequence[Injection | None], base: BaseModel, scale: float 
         if own is not None:
             _write(factors, row, own, scale)
     return factors
+
+
+def _alone(injection: Injection, base: BaseModel, scale: float) -> BatchFactors:
+    """The factors of a batch of one row, which needs no room for others: what is not changed is not copied."""
+    scaled = injection.b if scale == 1.0 else {name: factor * scale for name, factor in injection.b.items()}
+    a = {name: factor[:, None].to(base.device, base.dtype) for name, factor in injection.a.items()}
+    b = {name: factor[:, None].to(base.device, base.dtype) for name, factor in scaled.items()}
+    sharing = [a[name] for name in SHARED_INPUT if name in a]
+    a_shared = torch.cat(sharing, dim=2) if len(sharing) == len(SHARED_INPUT) else None
+    return BatchFactors(injection.layers, a, b, a_shared)
 
 
 def _write(factors: BatchFactors, row: int, injection: Injection, scale: float = 1.0) -> None:

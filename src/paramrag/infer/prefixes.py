@@ -15,6 +15,9 @@ from .keys import Segment
 
 SHORTEST = 8
 """Fewer common tokens are not worth copying."""
+NEWS = 4
+"""A prompt is kept where at least one in so many of its tokens was unknown: another question about passages that are
+here already would take their place once more."""
 
 
 class PrefixCache:
@@ -61,8 +64,8 @@ class PrefixCache:
         self.size_bytes += size
 
     def wants(self, prompt: Sequence[int], known: int) -> bool:
-        """Returns whether keeping a prompt would help later ones: it is longer than what is known of it."""
-        return self.limit_bytes > 0 and known < len(prompt) >= SHORTEST
+        """Returns whether keeping a prompt would help later ones: enough of it is not known yet."""
+        return self.limit_bytes > 0 and len(prompt) >= SHORTEST and (len(prompt) - known) * NEWS > len(prompt)
 
     def clear(self) -> None:
         """Forgets everything."""

@@ -51,6 +51,8 @@ class Asked:
     """Names the answer."""
     created: int = field(default_factory=lambda: int(time.time()))
     """When it came, in seconds since 1970."""
+    told: int = 0
+    """Letters of the tokens whose logprobs were sent."""
 
     @property
     def chat(self) -> bool:
@@ -318,16 +320,21 @@ class Answers:
                 for entry in entries
             ]
             return {"content": content, "refusal": None}
+        tokens, offsets = [self._text(entry.token_id) for entry in entries], []
+        for token in tokens:
+            offsets.append(asked.told)
+            asked.told += len(token)
         return {
-            "tokens": [self._text(entry.token_id) for entry in entries],
+            "tokens": tokens,
             "token_logprobs": [entry.logprob for entry in entries],
             "top_logprobs": [{self._text(token): value for token, value in entry.top} for entry in entries],
-            "text_offset": [],
+            "text_offset": offsets,
         }
 
     def _token(self, token: int, logprob: float) -> dict[str, Any]:
         text = self._text(token)
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        whole = "\N{REPLACEMENT CHARACTER}" not in text  # else the token is a part of a letter
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode()) if whole else None}
 
     def _text(self, token: int) -> str:
         return str(self._engine.base.tokenizer.decode([token]))

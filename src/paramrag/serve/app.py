@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Receive, Scope, Send
 
@@ -27,9 +27,11 @@ from .driver import Driver, Running
 from .keys import Keys
 from .limits import BodyLimit, SecurityHeaders
 from .metrics import Metrics
-from .problems import Problem, install, problem_of
+from .problems import RESPONSES, Problem, install, problem_of
 from .protocol import AddRequest, ChatRequest, CompletionRequest, ExplainRequest, RetrieveRequest
 from .settings import Settings
+
+PLAYGROUND = Path(__file__).parent / "playground"
 
 GONE = 499
 """Status, in the metrics alone, of a request whose client went away."""
@@ -50,11 +52,12 @@ def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings:
     driver = Driver(engine.scheduler, limit=settings.queue_limit, timeout_s=settings.timeout_s)
     answers = Answers(collection, engine, recipe, settings, driver)
     encoder = Encoder(collection, engine, recipe, limit=settings.document_jobs)
-    metrics = Metrics(engine.scheduler)
+    metrics = Metrics(engine.scheduler, collection)
     metrics.in_flight.set_function(lambda: driver.in_flight)
     metrics.jobs.set_function(lambda: encoder.open_jobs)
     keys = Keys(settings)
-    reading, changing = [Depends(keys.reader)], [Depends(keys.changer)]
+    bearer = HTTPBearer(auto_error=False, description="An API key")  # for the schema: `keys` does the checking
+    reading, changing = ([Depends(bearer), Depends(check)] for check in (keys.reader, keys.changer))
     changes = asyncio.Lock()
 
     @asynccontextmanager
@@ -67,7 +70,9 @@ def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings:
             await asyncio.to_thread(encoder.stop)
             await asyncio.to_thread(driver.stop)
 
-    app = FastAPI(title="ParamRAG", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="ParamRAG", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=RESPONSES
+    )
     install(app)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(SecurityHeaders)
@@ -119,12 +124,16 @@ def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings:
         finally:
             leave(status)
 
-    @app.post("/v1/chat/completions", dependencies=reading)
+    answered: dict[int | str, dict[str, Any]] = {
+        200: {"description": "The answer; with `stream`, events", "content": {"text/event-stream": {}}}
+    }
+
+    @app.post("/v1/chat/completions", dependencies=reading, responses=answered)
     async def chat_completions(request: Request, body: ChatRequest) -> Response:
         """Answers the last user turn of a conversation."""
         return await generate(request, body)
 
-    @app.post("/v1/completions", dependencies=reading)
+    @app.post("/v1/completions", dependencies=reading, responses=answered)
     async def completions(request: Request, body: CompletionRequest) -> Response:
         """Goes on with a text."""
         return await generate(request, body)
@@ -145,7 +154,8 @@ def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings:
         """Finds passages, without an answer."""
         pipeline = answers.pipeline(f"{answers.base_name}:t-rag")
         hits = await asyncio.to_thread(pipeline.retrieve, body.query, body.top_k)
-        encoded = await asyncio.to_thread(collection.encoded, engine.fingerprint, recipe.id)
+        passage_ids = [hit.passage.id for hit in hits]
+        encoded = await asyncio.to_thread(collection.encoded, engine.fingerprint, recipe.id, passage_ids)
         return {"object": "list", "data": [_hit(hit, recipe, encoded) for hit in hits]}
 
     @app.post("/v1/explain", dependencies=reading)
@@ -222,13 +232,26 @@ def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings:
         """Says whether requests will be answered."""
         return JSONResponse({"status": "ready" if driver.alive else "stopping"}, 200 if driver.alive else 503)
 
-    @app.get("/metrics", dependencies=reading)
+    @app.get("/metrics", dependencies=reading, response_class=PlainTextResponse)
     async def prometheus() -> Response:
         """Numbers for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    app.mount("/", StaticFiles(directory=Path(__file__).parent / "playground", html=True))
+    for page in PLAYGROUND.iterdir():  # not mounted, which would answer 404 where a path has other methods
+        app.add_api_route(
+            "/" if page.name == "index.html" else f"/{page.name}",
+            _file(page),
+            methods=["GET", "HEAD"],
+            include_in_schema=False,
+        )
     return app
+
+
+def _file(path: Path) -> Callable[[], FileResponse]:
+    def send() -> FileResponse:
+        return FileResponse(path, headers={"Cache-Control": "no-cache"})
+
+    return send
 
 
 class _Stream(StreamingResponse):

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from ..infer import Scheduler
+from ..store import Collection
 
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 
@@ -16,9 +17,10 @@ _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 class Metrics:
     """The numbers of one server."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, collection: Collection) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Engine(scheduler))
+        self._registry.register(_Adapters(collection))
         self.requests = Counter(
             "paramrag_requests", "Requests answered", ("endpoint", "mode", "status"), registry=self._registry
         )
@@ -61,3 +63,13 @@ class _Engine(Collector):
             ("generated_tokens", "Tokens generated", stats.generated_tokens),
         ):
             yield CounterMetricFamily(f"paramrag_{name}", text, value)
+
+
+class _Adapters(Collector):
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    def collect(self) -> Iterator[Metric]:
+        hits, misses = self._collection.cached_rows
+        yield CounterMetricFamily("paramrag_adapter_cache_hits", "Adapters that were decoded in memory", hits)
+        yield CounterMetricFamily("paramrag_adapter_cache_misses", "Adapters that were read from disk", misses)

@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from ..errors import CollectionError, NotFoundError, ParamRAGError, did_you_mean
@@ -21,6 +22,28 @@ from . import protocol
 logger = logging.getLogger(__name__)
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is an error."""
+
+    error: ErrorDetail
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "The request cannot be answered as it is"},
+    "5XX": {"model": ErrorBody, "description": "The server cannot answer it, or not now"},
+}
+"""For the OpenAPI schema: what every route may answer beside what it says."""
 
 
 class Problem(Exception):
@@ -79,7 +102,9 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         message = str(error.detail)
-        if error.status_code in (404, 405):
+        if error.status_code == 404:
+            message = f"there is no {request.url.path}"
+        elif error.status_code == 405:
             message = f"there is no {request.method} {request.url.path}"
         return _response(Problem(error.status_code, message, headers=error.headers))
 

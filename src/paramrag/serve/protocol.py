@@ -56,6 +56,9 @@ class _Generation(_Body):
     user: str | None = None
     metadata: dict[str, str] | None = None
     store: bool | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
     references: bool = Field(default=False, description="also return the passages, scores, adapters and weights")
     lora: list[Scale] | None = Field(
         default=None, max_length=32, description="adapters to inject instead of those of the passages found"
@@ -97,6 +100,12 @@ class Message(_Body):
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
     name: str | None = None
+    # what an earlier answer of ours or another server's says with its text; clients send it back as it was
+    refusal: None = None
+    annotations: list[Any] | None = Field(default=None, max_length=0)
+    audio: None = None
+    function_call: None = None
+    tool_calls: list[Any] | None = Field(default=None, max_length=0)
 
     @property
     def text(self) -> str:
@@ -117,6 +126,7 @@ class ChatRequest(_Generation):
     )
     tools: Any = None
     tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
     functions: Any = None
     response_format: Any = None
 

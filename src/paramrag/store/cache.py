@@ -21,6 +21,8 @@ class RowCache:
         self._rows: OrderedDict[Hashable, np.ndarray] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
+        self.hits = self.misses = 0
+        """How often a row was there, and was not."""
 
     @property
     def size_bytes(self) -> int:
@@ -34,7 +36,10 @@ class RowCache:
         """Returns the row and marks it as just used, or None."""
         with self._lock:
             row = self._rows.get(key)
-            if row is not None:
+            if row is None:
+                self.misses += 1
+            else:
+                self.hits += 1
                 self._rows.move_to_end(key)
             return row
 

@@ -217,12 +217,15 @@ class Collection:
         with self._journal.writing("store adapters"):
             adapters.put(self._tables, self._catalog(), new, dtype)
 
-    def encoded(self, base: str, recipe_id: str) -> set[str]:
-        """Returns the passages that have an adapter; none if the recipe is not recorded."""
+    def encoded(self, base: str, recipe_id: str, among: Sequence[str] | None = None) -> set[str]:
+        """Returns the passages that have an adapter, of all or of some; none if the recipe is not recorded."""
 
         def read() -> set[str]:
             snapshot = self._tables.snapshot(adapters.table_name(base, recipe_id))
-            return set(filter(self._catalog().holds, snapshot.offsets)) if snapshot else set()
+            if snapshot is None:
+                return set()
+            stored = snapshot.offsets if among is None else [key for key in among if key in snapshot.offsets]
+            return set(filter(self._catalog().holds, stored))
 
         return self._tables.reading(read)
 
@@ -285,6 +288,11 @@ class Collection:
         report = maintenance.compact(self.path, self._tables, self._journal, self._catalog, progress)
         adapters.drop_forgotten(self._tables, self._cache)
         return report
+
+    @property
+    def cached_rows(self) -> tuple[int, int]:
+        """How often `gather` found an adapter decoded in memory, and how often it did not."""
+        return self._cache.hits, self._cache.misses
 
     @contextmanager
     def writing(self, operation: str) -> Iterator[None]:
