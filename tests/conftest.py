@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,19 @@ TOKENIZER_TEXT = [
     "Which city is the capital of the republic? What is the name of the river that runs through it?",
 ]
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_primer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A tiny model's task adapter is trained on two passages, and is not put into the user's cache."""
+    from paramrag.parameterize import model_adapter, task
+    from paramrag.primer import primer
+
+    folder = tmp_path_factory.mktemp("model-adapters")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task, "primer", lambda: primer()[:2])
+        patch.setattr(model_adapter, "cache_folder", lambda: folder)
+        yield
 
 
 @pytest.fixture(scope="session")

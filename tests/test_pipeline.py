@@ -10,6 +10,8 @@ import pytest
 from paramrag import MODES, Collection, Engine, Pipeline
 from paramrag.config import Recipe
 from paramrag.errors import ConfigError, NotFoundError
+from paramrag.parameterize import task_adapter
+from paramrag.pipeline import TOGETHER
 from paramrag.types import Adapter, AdapterKey, Hit
 from tiny import make_passage, random_rows, tiny_base
 
@@ -56,7 +58,39 @@ def test_modes_differ_only_in_what_goes_where(collection: Collection, engine: En
         assert [used.adapter is not None for used in answer.used] == [MODES[mode].weights] * len(answer.used)
     tokens = {mode: answer.trace.prompt_tokens for mode, answer in answers.items()}
     assert tokens["vanilla"] == tokens["p-rag"] < tokens["t-rag"] == tokens["pt-rag"]
-    assert len({answer.text for answer in answers.values()}) == 4
+    assert tokens["pt-rag-late"] == tokens["t-rag"] + tokens["p-rag"]
+    assert len({answers[mode].text for mode in TOGETHER}) == 4
+
+
+def test_late_fusion_gives_the_surer_of_two_answers(collection: Collection, engine: Engine) -> None:
+    questions = [f"Of what is Orrin {number} made?" for number in range(5)]
+    late = Pipeline(collection, engine, "pt-rag-late", recipe=RECIPE, max_new_tokens=6)
+    reader = Pipeline(
+        collection, engine, "t-rag", recipe=RECIPE, max_new_tokens=6, base_injection=task_adapter(engine, RECIPE)
+    )
+    knower = Pipeline(collection, engine, "p-rag", recipe=RECIPE, max_new_tokens=6)
+    chosen = []
+    for question, answer in zip(questions, late.ask_many(questions), strict=True):
+        said = []
+        for pipeline in (reader, knower):
+            (completion,) = engine.generate([pipeline.prepare(question, logprobs=0).request])
+            likely = [token.logprob for token in completion.logprobs]
+            said.append((np.mean(likely), completion.text.strip()))
+        assert answer.text == max(said, key=lambda one: one[0])[1]
+        assert answer.text == "".join(late.stream(question)).strip()
+        chosen.append(said[0][0] > said[1][0])
+    assert {used.in_text for used in answer.used} == {True}
+    assert all(used.adapter for used in answer.used)
+    with pytest.raises(ConfigError, match="apart"):
+        late.request(questions[0])
+
+
+def test_late_fusion_asks_once_where_no_adapter_has_to_do_with_the_question(
+    collection: Collection, engine: Engine
+) -> None:
+    late = Pipeline(collection, engine, "pt-rag-late", recipe=RECIPE, max_new_tokens=6)
+    assert len(late.prepare("zzz qqq").requests) == 1
+    assert len(late.prepare(QUESTION).requests) == 2
 
 
 def test_ask_many_is_ask(collection: Collection, engine: Engine) -> None:

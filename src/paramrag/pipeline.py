@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 from .aggregate import aggregator as aggregator_of
@@ -16,7 +17,7 @@ from .aggregate.joining import join
 from .conditions import Conditions
 from .config import Recipe, load_recipe
 from .errors import ConfigError, NotFoundError, did_you_mean
-from .infer import Completion, Engine, Request
+from .infer import Completion, Engine, Request, surest
 from .models import prompt_ids
 from .parameterize import task_adapter
 from .retrieve import Retriever
@@ -35,6 +36,8 @@ class Mode:
     """Whether passages are in the prompt."""
     weights: bool
     """Whether their adapters are injected."""
+    apart: bool = False
+    """Whether text and weights answer apart, and the surer answer is given: late fusion."""
 
 
 MODES = {
@@ -44,8 +47,13 @@ MODES = {
         Mode("t-rag", text=True, weights=False),
         Mode("p-rag", text=False, weights=True),
         Mode("pt-rag", text=True, weights=True),
+        Mode("pt-rag-late", text=True, weights=True, apart=True),
     )
 }
+
+
+TOGETHER = tuple(mode.name for mode in MODES.values() if not mode.apart)
+"""Names of the modes that answer once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +62,27 @@ class Prepared:
 
     question: str
     """As it was asked."""
-    request: Request
-    """What the engine is to answer."""
+    requests: tuple[Request, ...]
+    """What the engine is to answer; of several, the surest answer counts."""
     used: tuple[Used, ...]
     """The retrieved passages and where each goes; then adapters that were asked for beside them."""
     retrieve_ms: float
     """Query to hits."""
     gather_ms: float
     """Adapters read and combined."""
+
+    @property
+    def request(self) -> Request:
+        """The one request of a mode in which text and weights answer together.
+
+        Raises:
+            ConfigError: they answer apart.
+        """
+        if len(self.requests) > 1:
+            raise ConfigError(
+                "in this mode text and weights answer apart; what is asked for looks at one answer: pt-rag"
+            )
+        return self.requests[0]
 
 
 class Pipeline:
@@ -91,7 +112,9 @@ class Pipeline:
         """Settles everything but the question.
 
         Args:
-            mode: vanilla, t-rag, p-rag or pt-rag.
+            mode: vanilla, t-rag, p-rag, pt-rag or pt-rag-late. The last asks twice, once with the passages in the
+                prompt and the task adapter on to read them, once closed book with their adapters, and gives the
+                answer whose tokens were likelier.
             top_k: passages to retrieve.
             text_k: how many of them go into the prompt; None takes what the mode says (all or none).
             adapter_k: how many of them go into the weights; None takes what the mode says.
@@ -134,6 +157,11 @@ class Pipeline:
         self._base_injection = base_injection
         self._conditions = conditions or Conditions()
 
+    @cached_property
+    def _reader(self) -> Injection:
+        """What is on while passages are read apart from their adapters; the first use may have to train it."""
+        return self._base_injection or task_adapter(self.engine, self.recipe)
+
     def ask(self, question: str | Query) -> Answer:
         """Answers one question.
 
@@ -147,15 +175,18 @@ class Pipeline:
         """Answers questions in batches; each answer is what `ask` would give."""
         started = time.perf_counter()
         prepared = [self.prepare(question) for question in questions]
-        completions = self.engine.generate([entry.request for entry in prepared])
+        completions = iter(self.engine.generate([request for entry in prepared for request in entry.requests]))
+        chosen = [surest([next(completions) for _ in entry.requests]) for entry in prepared]
         total_ms = (time.perf_counter() - started) * 1000
-        return [
-            self._answer(entry, completion, total_ms) for entry, completion in zip(prepared, completions, strict=True)
-        ]
+        return [self._answer(entry, completion, total_ms) for entry, completion in zip(prepared, chosen, strict=True)]
 
     def stream(self, question: str | Query) -> Iterator[str]:
-        """Yields the answer's text as it grows."""
-        yield from self.engine.stream(self.prepare(question).request)
+        """Yields the answer's text as it grows; where it is chosen among several, all at once."""
+        requests = self.prepare(question).requests
+        if len(requests) == 1:
+            yield from self.engine.stream(requests[0])
+        else:
+            yield surest(self.engine.generate(requests)).text
 
     def request(self, question: str | Query) -> tuple[Request, tuple[Used, ...]]:
         """Returns what `ask` gives the engine, and what each retrieved passage contributes to it."""
@@ -214,15 +245,31 @@ class Pipeline:
             adapted, weights = self._encoded(adapted, weights)
         injection = self._inject(adapted, weights)
         gathered = time.perf_counter()
+        asked = prompt or partial(prompt_ids, self.engine.base.tokenizer, question)
         passages = [hit.passage for hit in for_text]
-        ids = prompt(passages) if prompt else prompt_ids(self.engine.base.tokenizer, question, passages)
+        settings = {**self._settings, **settings}
         return Prepared(
             question.text if isinstance(question, Query) else question,
-            Request(ids, injection, **{**self._settings, **settings}),
+            self._requests(asked, passages, injection, settings),
             tuple(self._used(for_text, adapted, weights)),
             (retrieved - started) * 1000,
             (gathered - retrieved) * 1000,
         )
+
+    def _requests(
+        self,
+        prompt: Callable[[Sequence[Passage]], list[int]],
+        passages: Sequence[Passage],
+        injection: Injection | None,
+        settings: Mapping[str, Any],
+    ) -> tuple[Request, ...]:
+        if not self.mode.apart:
+            return (Request(prompt(passages), injection, **settings),)
+        settings = {**settings, "logprobs": settings.get("logprobs") or 0}
+        reading = Request(prompt(passages), self._reader, **settings)
+        if injection is None or injection is self._base_injection:  # no adapter has to do with the question
+            return (reading,)
+        return reading, Request(prompt([]), injection, **settings)
 
     def _weights(self, question: str | Query, hits: Sequence[Hit]) -> list[float]:
         text, passage_ids = question if isinstance(question, str) else question.text, [hit.passage.id for hit in hits]

@@ -4,6 +4,7 @@ from .engine import Engine
 from .injection import BatchFactors, injected, stack
 from .request import Completion, Request, TokenLogprob, Update
 from .scheduler import Scheduler, SchedulerStats, Ticket
+from .surest import surest
 
 __all__ = [
     "BatchFactors",
@@ -17,4 +18,5 @@ __all__ = [
     "Update",
     "injected",
     "stack",
+    "surest",
 ]

@@ -5,6 +5,7 @@ A shipped one is used only for the very model and recipe that it was trained wit
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..models.cache import build_once, cache_folder
 from ..store.codec import decode, encode
 from ..types import Injection
 
+_log = logging.getLogger(__name__)
 STORAGE = "int8"
 """How shipped adapters are stored."""
 
@@ -37,6 +39,11 @@ def model_adapter(engine: Engine, recipe: Recipe, kind: str, train: Callable[[],
     else:
 
         def build(folder: Path) -> None:
+            _log.warning(
+                "the %s adapter of %s is not there yet: it is trained now, once; minutes, more for larger models",
+                kind.partition("-")[0],
+                engine.base.name,
+            )
             np.save(folder / "row.npy", train())
 
         folder = build_once(cache_folder() / kind / f"{engine.fingerprint}-{recipe.id}", build)

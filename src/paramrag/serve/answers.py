@@ -132,7 +132,7 @@ class Answers:
             return pipeline.prepare(query, prompt=prompt, scales=scales, skip_missing=scales is None, **settings)
 
         prepared = await asyncio.to_thread(_again_if_forgotten, prepare, scales is None)
-        self._check_length(len(prepared.request.prompt_ids), length)
+        self._check_length(max(len(request.prompt_ids) for request in prepared.requests), length)
         kind = "chatcmpl" if isinstance(body, ChatRequest) else "cmpl"
         return Asked(body, pipeline, prepared, query, started, f"{kind}-{secrets.token_hex(12)}")
 
@@ -166,7 +166,7 @@ class Answers:
         wish = [{"role": "system", "content": REWRITE}, *turns]
         ids = chat_ids(tokenizer, wish)
         self._check_length(len(ids), REWRITE_TOKENS)
-        running = self._driver.run(Request(ids, max_new_tokens=REWRITE_TOKENS, stop=("\n",)))
+        running = self._driver.run([Request(ids, max_new_tokens=REWRITE_TOKENS, stop=("\n",))])
         try:
             return (await running.completion()).text.strip() or question, conversation
         finally:

@@ -98,7 +98,7 @@ def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings:
 
         try:
             asked = await answers.ask(body)
-            running = driver.run(asked.prepared.request)
+            running = driver.run(asked.prepared.requests)
         except Exception as error:
             problem = problem_of(error)
             leave(problem.status)

@@ -7,9 +7,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ..infer import Completion, Request, Scheduler, Update
+from ..infer import Completion, Request, Scheduler, Update, surest
 from .problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -64,9 +64,9 @@ class Driver:
             self.in_flight -= 1
             self._mean_s += 0.1 * (time.perf_counter() - started - self._mean_s)
 
-    def run(self, request: Request) -> Running:
-        """Hands a request to the engine; call it in the event loop's thread."""
-        return Running(self._scheduler, request, self._timeout_s)
+    def run(self, requests: Sequence[Request]) -> Running:
+        """Hands the requests of one answer to the engine; call it in the event loop's thread."""
+        return Running(self._scheduler, requests, self._timeout_s)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -78,14 +78,18 @@ class Driver:
 
 
 class Running:
-    """A request in the engine, as the event loop sees it. Close it when it is done with, answered or not."""
+    """An answer in the making, as the event loop sees it. Close it when it is done with, answered or not.
 
-    def __init__(self, scheduler: Scheduler, request: Request, timeout_s: float) -> None:
+    Where it is chosen among several completions, it comes at once, when the last of them is there.
+    """
+
+    def __init__(self, scheduler: Scheduler, requests: Sequence[Request], timeout_s: float) -> None:
         self._scheduler, self._timeout_s = scheduler, timeout_s
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + timeout_s
         self._news: asyncio.Queue[Update] = asyncio.Queue()
-        self._ticket = scheduler.submit(request, self._tell)
+        self._done: list[Completion] = []
+        self._tickets = [scheduler.submit(request, self._tell) for request in requests]
 
     async def next(self) -> Update:
         """Returns what is new; after the update that has the completion, nothing comes.
@@ -93,13 +97,20 @@ class Running:
         Raises:
             Problem: 504, it took longer than the server allows.
         """
-        try:
-            update = await asyncio.wait_for(self._news.get(), self._end - self._loop.time())
-        except TimeoutError:
-            raise Problem(504, f"no answer within {self._timeout_s:g} s", code="timeout") from None
-        if update.error:
-            raise update.error
-        return update
+        while True:
+            try:
+                update = await asyncio.wait_for(self._news.get(), self._end - self._loop.time())
+            except TimeoutError:
+                raise Problem(504, f"no answer within {self._timeout_s:g} s", code="timeout") from None
+            if update.error:
+                raise update.error
+            if len(self._tickets) == 1:
+                return update
+            if update.completion:
+                self._done.append(update.completion)
+            if len(self._done) == len(self._tickets):
+                chosen = surest(sorted(self._done, key=lambda one: -one.prompt_tokens))
+                return Update(chosen.text, chosen.logprobs, chosen)
 
     async def completion(self) -> Completion:
         """Returns the whole answer."""
@@ -109,8 +120,9 @@ class Running:
 
     def close(self) -> None:
         """Gives the request up if it is not answered. Does not wait, so that it can run while a task is cancelled."""
-        if not self._ticket.done:
-            self._scheduler.cancel(self._ticket)
+        for ticket in self._tickets:
+            if not ticket.done:
+                self._scheduler.cancel(ticket)
 
     def _tell(self, update: Update) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever would listen
