@@ -10,7 +10,8 @@ Conditions: closed book (`vanilla`); the gold passage in the prompt (`t-own`); i
 with two or four adapters of other gold passages, at equal weights (`p-own+2`, `p-own+4`) and weighted as a pipeline
 that had retrieved them would (`... served`); another passage's adapter instead (`p-wrong`); the gold passage in the
 prompt with two wrong adapters (`t-own, wrong`); what BM25 finds, three passages in the prompt (`t-rag`), their adapters
-(`p-rag`), both (`pt-rag`). `p-own int4`: adapters as they come back from compact storage. `... + task`: the task
+(`p-rag`), both (`pt-rag`), and the surer answer of the text, read with the task adapter, and of the adapters alone
+(`pt-rag-late`). `p-own int4`: adapters as they come back from compact storage. `... + task`: the task
 adapter alone, the control of what adapters teach beside their passage; where the recipe trains on top of it, it is on
 beneath every adapter too.
 """
@@ -33,12 +34,14 @@ from paramrag.aggregate.joining import join
 from paramrag.config import Recipe
 from paramrag.evaluate import Question, load_questions, metric
 from paramrag.evaluate.statistics import Estimate, bootstrap_mean, paired_difference
+from paramrag.infer import surest
 from paramrag.models import prompt_ids
 from paramrag.parameterize import task_adapter
 from paramrag.store.codec import decode, encode, size_bytes
 from paramrag.types import Hit, Injection
 
 TOP_K = 3
+Asking = tuple[Sequence[Passage], Injection | None]  # passages in the prompt, what is injected
 FAR = 200  # BM25 hits among which the score of a given passage is looked up; beyond, it counts as 0
 BATCH = 16
 
@@ -79,6 +82,12 @@ class Bench:
             found.append(Asked(question, passage, tuple(drawn), tuple(hits[:TOP_K]), scores))
         return found
 
+    def needed(self, one: Asked) -> list[Passage]:
+        """The passages whose adapters a question needs."""
+        hits = [hit.passage for hit in one.hits]
+        counted = [passage for passage, weight in zip(hits, self.weights(one, hits), strict=True) if weight]
+        return [one.gold, *one.others, *counted]
+
     def rows(self, passages: Sequence[Passage]) -> np.ndarray:
         """Adapter rows [k, P]."""
         ids = [passage.id for passage in passages]
@@ -94,13 +103,19 @@ class Bench:
         assert joined is not None
         return joined
 
-    def weighted(self, one: Asked, passages: Sequence[Passage]) -> Injection:
-        """Their adapters, weighted as a pipeline that had retrieved them would."""
+    def weights(self, one: Asked, passages: Sequence[Passage]) -> list[float]:
+        """How much a pipeline that had retrieved them would let the adapters of passages count."""
         ids = [passage.id for passage in passages]
         scores = [one.scores.get(key, 0.0) for key in ids]
-        return self.injection(
-            passages, self.weigh(scores, lambda: self.collection.coverage(one.question.question, ids))
-        )
+        return self.weigh(scores, lambda: self.collection.coverage(one.question.question, ids))
+
+    def weighted(self, one: Asked, passages: Sequence[Passage]) -> Injection | None:
+        """Their adapters, weighted so; None where none counts."""
+        weights = self.weights(one, passages)
+        counted = [(passage, weight) for passage, weight in zip(passages, weights, strict=True) if weight]
+        if not counted:
+            return self.task if self.recipe.task else None
+        return self.injection([passage for passage, _ in counted], [weight for _, weight in counted])
 
     def stored(self, one: Asked, dtype: str) -> Injection:
         """The gold passage's adapter as it comes back from storage of a number format."""
@@ -108,7 +123,18 @@ class Bench:
         back = decode(encode(row, self.layout, dtype), self.layout, dtype)
         return self.over_task(concat(self.layout, back[None], [1.0], self.recipe.activation))
 
-    def conditions(self) -> dict[str, Callable[[Asked], tuple[Sequence[Passage], Injection | None]]]:
+    def conditions(self) -> dict[str, Callable[[Asked], Sequence[Asking]]]:
+        """Name -> question -> what is asked; of several, the surest answer counts."""
+        late = self.late
+        return {name: _alone(one) for name, one in self.together().items()} | {"pt-rag-late": late}
+
+    def late(self, one: Asked) -> Sequence[Asking]:
+        """The text, read with the task adapter, and the adapters that have to do with the question, apart."""
+        hits = [hit.passage for hit in one.hits]
+        own = self.weighted(one, hits)
+        return [(hits, self.task), *([([], own)] if own else [])]
+
+    def together(self) -> dict[str, Callable[[Asked], Asking]]:
         """Name -> question -> (passages in the prompt, injection)."""
         own, wrong = (lambda one: [one.gold]), (lambda one: one.others[:2])
         hits = lambda one: [hit.passage for hit in one.hits]  # noqa: E731
@@ -133,6 +159,12 @@ class Bench:
             "pt-rag": lambda one: (hits(one), self.weighted(one, hits(one))),
         }
 
+    def request(self, one: Asked, asking: Asking) -> Request:
+        """What the engine is asked."""
+        passages, injection = asking
+        prompt = prompt_ids(self.engine.base.tokenizer, one.question.question, passages)
+        return Request(prompt, injection, max_new_tokens=32, logprobs=0)
+
     def measure(self, asked: Sequence[Asked], show: Callable[[str], None]) -> dict[str, list[float]]:
         """HasAnswer of every condition, question by question; conditions that share a prompt share its reading."""
         conditions = self.conditions()
@@ -140,15 +172,21 @@ class Bench:
         for start in range(0, len(asked), BATCH):
             some = asked[start : start + BATCH]
             for name, condition in conditions.items():
-                requests = []
-                for one in some:
-                    passages, injection = condition(one)
-                    prompt = prompt_ids(self.engine.base.tokenizer, one.question.question, passages)
-                    requests.append(Request(prompt, injection, max_new_tokens=32))
-                for one, completion in zip(some, self.engine.generate(requests), strict=True):
-                    found[name].append(self.score(completion.text, one.question) or 0.0)
+                askings = [condition(one) for one in some]
+                completions = iter(
+                    self.engine.generate(
+                        [self.request(one, asking) for one, own in zip(some, askings, strict=True) for asking in own]
+                    )
+                )
+                for one, own in zip(some, askings, strict=True):
+                    text = surest([next(completions) for _ in own]).text
+                    found[name].append(self.score(text, one.question) or 0.0)
             show(f"  {start + len(some)} questions: " + ", ".join(_so_far(name, found[name]) for name in found))
         return found
+
+
+def _alone(condition: Callable[[Asked], Asking]) -> Callable[[Asked], Sequence[Asking]]:
+    return lambda one: [condition(one)]
 
 
 def _so_far(name: str, right: Sequence[float]) -> str:
@@ -170,8 +208,9 @@ def bars(sets: Mapping[str, Mapping[str, list[float]]], bytes_per_passage: int) 
             kept = 100 * float(np.mean(together[condition + how]) / alone) if alone else 0.0
             made.append(_bar(f"{condition}{how}, share of p-own kept, %", kept, bar))
     for name, scores in sets.items():
-        gain = paired_difference(scores["t-rag"], scores["pt-rag"])
-        made.append(_bar(f"{name}: PT-RAG minus T-RAG, BM25 top 3, lower end of 95 %", 100 * gain.low, 0.0))
+        for mode in ("pt-rag", "pt-rag-late"):
+            gain = paired_difference(scores["t-rag"], scores[mode])
+            made.append(_bar(f"{name}: {mode} minus t-rag, BM25 top 3, lower end of 95 %", 100 * gain.low, 0.0))
     for how in ("", " served"):
         change = 100 * abs(float(np.mean(together["p-wrong" + how]) - np.mean(together["vanilla"])))
         made.append(_bar(f"p-wrong{how} against vanilla, points", change, 2.0, "lower"))
@@ -221,11 +260,12 @@ def main() -> None:
         for file in files:
             questions = [question for question in load_questions(file) if len(question.gold_ids) == 1]
             asked = bench.asked(questions[: arguments.questions], seed=0)
-            wanted = [passage.id for one in asked for passage in (one.gold, *(hit.passage for hit in one.hits))]
+            wanted = [passage.id for one in asked for passage in bench.needed(one)]
             report = parameterizer.encode(collection, wanted)
             seconds, made = seconds + report.seconds, made + report.encoded
             show(f"{file.stem}: {len(asked)} questions, {report.encoded} adapters made in {report.seconds:.0f} s")
-            asked = [one for one in asked if not failed_of(one, {entry.passage_id for entry in report.failed})]
+            failed = {entry.passage_id for entry in report.failed}
+            asked = [one for one in asked if failed.isdisjoint(passage.id for passage in bench.needed(one))]
             scores[file.stem] = bench.measure(asked, show)
     result = {
         "recipe": {"name": bench.recipe.name, "id": bench.recipe.id},
@@ -238,12 +278,6 @@ def main() -> None:
         "bars": bars(scores, size_bytes(bench.layout, "int4")),
     }
     print(json.dumps(result, indent=None if arguments.json else 2))
-
-
-def failed_of(one: Asked, failed: set[str]) -> bool:
-    """Whether a condition of the question needs an adapter that could not be made."""
-    needed = (one.gold, *one.others, *(hit.passage for hit in one.hits))
-    return any(passage.id in failed for passage in needed)
 
 
 if __name__ == "__main__":
