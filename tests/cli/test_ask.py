@@ -34,7 +34,7 @@ def test_a_mode_decides_where_passages_go(run: Run, encoded: Path, tiny_model_fo
     answer = run("ask", encoded, QUESTION, "--model", tiny_model_folder, "--mode", mode, "--json").json
     hits = answer["hits"]
     assert bool(hits) == (mode != "vanilla")
-    assert all(hit["in_text"] == (mode in ("t-rag", "pt-rag")) for hit in hits)
+    assert all(hit["in_text"] == MODES[mode].text for hit in hits)
     assert all((hit["adapter_id"] is not None) == (mode in ("p-rag", "pt-rag")) for hit in hits)
 
 
@@ -77,7 +77,7 @@ def test_compare_without_adapters_still_answers_from_text(run: Run, added: Path,
     ran = run("ask", added, QUESTION, "--compare", "--model", tiny_model_folder, "--max-new-tokens", 3, "--json")
     assert ran.code == 1
     assert list(ran.json["answers"]) == ["vanilla", "t-rag"]
-    assert list(ran.json["errors"]) == ["p-rag", "pt-rag"]
+    assert list(ran.json["errors"]) == ["p-rag", "pt-rag", "pt-rag-late"]
     assert "paramrag encode" in ran.err
 
 
