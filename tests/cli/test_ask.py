@@ -35,7 +35,7 @@ def test_a_mode_decides_where_passages_go(run: Run, encoded: Path, tiny_model_fo
     hits = answer["hits"]
     assert bool(hits) == (mode != "vanilla")
     assert all(hit["in_text"] == MODES[mode].text for hit in hits)
-    assert all((hit["adapter_id"] is not None) == (mode in ("p-rag", "pt-rag")) for hit in hits)
+    assert all((hit["adapter_id"] is not None) == MODES[mode].weights for hit in hits)
 
 
 def test_text_k_and_adapter_k_make_finer_modes(run: Run, encoded: Path, tiny_model_folder: Path) -> None:
