@@ -6,7 +6,7 @@ many to keep and few passes over them: a step's contexts are read when its turn 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -23,8 +23,16 @@ from .replay import Replay
 from .sequences import TrainingSequence
 from .trainer import CONTEXT_TOKENS, MEMORY, by_length, initial_row, micro_batch_tokens
 
+PASSAGES_PER_STEP = 2
 WARM_UP = 10
 """Steps in which the learning rate rises to its peak; it falls to zero over all steps."""
+
+
+def passes(count: int, epochs: int, random: np.random.Generator) -> Iterator[list[int]]:
+    """Yields which of `count` passages each step learns from: every one once an epoch, in a new order each time."""
+    for _ in range(epochs):
+        order = random.permutation(count).tolist()
+        yield from (order[start : start + PASSAGES_PER_STEP] for start in range(0, count, PASSAGES_PER_STEP))
 
 
 def train_shared(

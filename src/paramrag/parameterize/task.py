@@ -19,11 +19,10 @@ from ..primer import primer
 from ..types import Injection, Passage, Progress, TrainingItem
 from .model_adapter import model_adapter
 from .sequences import TrainingSequence, sequences_with
-from .shared import train_shared
+from .shared import passes, train_shared
 
 EPOCHS = 1
 """One pass: it is to learn how to answer, not these answers."""
-PASSAGES_PER_STEP = 2
 SHOWN = (3, 3, 3, 1, 0)
 """How many passages stand in the prompt, drawn for each passage and pass: mostly as retrieval gives them, the right one
 among others; none is closed book."""
@@ -52,12 +51,10 @@ def train_task(
         TrainingError: there are no items, or the loss is not finite.
     """
     random = np.random.default_rng(recipe.seed)
-    steps: list[list[TrainingSequence]] = []
-    for _ in range(EPOCHS):
-        order = random.permutation(len(corpus)).tolist()
-        for start in range(0, len(order), PASSAGES_PER_STEP):
-            step = order[start : start + PASSAGES_PER_STEP]
-            steps.append([entry for at in step for entry in _examples(engine.base, recipe, corpus, at, random)])
+    steps = [
+        [entry for at in chosen for entry in _examples(engine.base, recipe, corpus, at, random)]
+        for chosen in passes(len(corpus), EPOCHS, random)
+    ]
     return train_shared(
         engine.base,
         engine.layout(recipe),

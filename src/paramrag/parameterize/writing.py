@@ -19,10 +19,9 @@ from ..primer import primer
 from ..types import Injection, Passage, Progress, TrainingItem
 from .model_adapter import model_adapter
 from .sequences import TrainingSequence, sequences_after
-from .shared import train_shared
+from .shared import passes, train_shared
 
 RECIPE = Recipe(name="writer", rank=8, layers="all", learning_rate=2e-3, epochs=3)
-PASSAGES_PER_STEP = 2
 VERSION = 1
 """Raise it when what the adapter learns from changes."""
 HELD_OUT = 14
@@ -50,12 +49,10 @@ def train_writer(
         TrainingError: there are no questions, or the loss is not finite.
     """
     random = np.random.default_rng(RECIPE.seed)
-    steps: list[list[TrainingSequence]] = []
-    for _ in range(RECIPE.epochs):
-        order = random.permutation(len(corpus)).tolist()
-        for start in range(0, len(order), PASSAGES_PER_STEP):
-            chosen = [corpus[at] for at in order[start : start + PASSAGES_PER_STEP]]
-            steps.append([entry for passage, items in chosen for entry in _examples(engine, passage, items)])
+    steps = [
+        [entry for at in chosen for entry in _examples(engine, *corpus[at])]
+        for chosen in passes(len(corpus), RECIPE.epochs, random)
+    ]
     return train_shared(
         engine.base,
         engine.layout(RECIPE),
