@@ -7,7 +7,8 @@ Questions and documents are the demo's: the same list for every configuration, e
 configuration is a `paramrag serve` process with the same engine, dtype, prefix cache and prompt template, which
 forgets all prompts before each run:
 
-- t-rag, pt-rag, p-rag with three passages; pt-rag-1 has one passage in the text and three in the weights.
+- t-rag, pt-rag, p-rag with three passages; pt-rag-1 has one passage in the text and three in the weights, together,
+  late-1 the same apart (`pt-rag-late`).
 - p-rag-full: p-rag with the injection also on while the prompt is read, as PEFT and vLLM apply adapters.
 
 Peers, on the same model and prompts:
@@ -47,6 +48,7 @@ CONFIGURATIONS = {
     "t-rag": ("t-rag", 3),
     "pt-rag": ("pt-rag", 3),
     "pt-rag-1": ("pt-rag", 1),
+    "late-1": ("pt-rag-late", 1),
     "p-rag": ("p-rag", 3),
     "p-rag-full": ("p-rag", 3),
 }
@@ -104,7 +106,7 @@ def forget(url: str) -> None:
 def bars(found: Found, peft: dict[str, Any], vllm: dict[str, Any], clients: Sequence[int]) -> list[dict[str, Any]]:
     """What must be reached, at 8 clients, or at the most that were measured."""
     many = 8 if 8 in clients else max(clients)
-    t, pt, one, p, full = (found[name][many] for name in CONFIGURATIONS)
+    t, pt, one, late, p, full = (found[name][many] for name in CONFIGURATIONS)
 
     def ratio(left: dict[str, Any], right: dict[str, Any], what: str, which: str = "p50") -> float:
         return float(left[what][which] / right[what][which])
@@ -114,10 +116,12 @@ def bars(found: Found, peft: dict[str, Any], vllm: dict[str, Any], clients: Sequ
         bar(f"PT-RAG 1+3 / T-RAG, p50, {many} clients", ratio(one, t, "total_s"), 0.6, "lower"),
         bar(f"PT-RAG 1+3 / T-RAG, p95, {many} clients", ratio(one, t, "total_s", "p95"), 0.6, "lower"),
         bar("PT-RAG 1+3 - T-RAG, HasAnswer", one["has_answer"] - t["has_answer"], 0.0, "higher"),
+        bar(f"late 1+3 / T-RAG, p50, {many} clients", ratio(late, t, "total_s"), 0.6, "lower"),
+        bar("late 1+3 - T-RAG, HasAnswer", late["has_answer"] - t["has_answer"], 0.0, "higher"),
         bar(f"P-RAG / T-RAG, first token, {many} clients", ratio(p, t, "first_token_s"), 0.25, "lower"),
     ]
     if 1 in clients and many > 1:
-        for name in list(CONFIGURATIONS)[:4]:
+        for name in list(CONFIGURATIONS)[:5]:
             gain = found[name][many]["answers_per_s"] / found[name][1]["answers_per_s"]
             made.append(bar(f"{name}: answers/s at {many} clients / at 1", gain, 2.5, "higher"))
     if peft:
