@@ -24,13 +24,15 @@ from .trainer import Failed, train_sequences
 
 PASSAGES = 12
 """Passages of the shipped corpus that it learns from."""
+_SHARED = {"task": False, "hypernet": None, "checkpoint": "", "refine": 0}
+"""Settings that a task adapter does not depend on: predicted and trained adapters of one layout share it."""
 EPOCHS = 2
 """Few passes: it is to learn how to answer, not these answers."""
 
 
 def task_adapter(engine: Engine, recipe: Recipe) -> Injection:
     """Returns the task adapter of a model and recipe: trained the first time (about a minute), then from the cache."""
-    recipe = recipe.model_copy(update={"task": False})
+    recipe = recipe.model_copy(update=_SHARED)
 
     def build(folder: Path) -> None:
         from ..demo import demo_items, demo_passages
