@@ -52,7 +52,7 @@ class Hypernet(BaseModel):
         min_length=1,
         description="how deep into the base model to read the passage's tokens, 0: embeddings, 1: last layer's output",
     )
-    width: int = Field(default=256, ge=4, le=4096, description="width of the encoder; of the published one's MLPs")
+    width: int = Field(default=192, ge=4, le=4096, description="width of the encoder; of the published one's MLPs")
     blocks: int = Field(default=2, ge=0, le=16, description="self-attention blocks over the passage's tokens")
     heads: int = Field(default=4, ge=1, le=64, description="attention heads; divides width")
     basis: int = Field(default=64, ge=1, le=1024, description="directions that predicted factors are mixed from")
@@ -70,13 +70,15 @@ class Hypernet(BaseModel):
     imitate_weight: float = Field(
         default=0.0, ge=0, description="weight of the divergence from the model with the trained adapter, as published"
     )
-    passages: int = Field(default=2000, ge=0, description="invented passages to learn from, beside those of collections")
+    passages: int = Field(default=624, ge=0, description="invented passages to learn from, beside those of collections")
     items: int = Field(default=5, ge=1, description="most training items of a passage, one for each answer")
     batch_passages: int = Field(default=16, ge=1, description="passages of an optimiser step")
     direct_epochs: int = Field(
         default=12, ge=0, description="passes with each adapter's term carried straight to the output: cheap"
     )
-    exact_epochs: int = Field(default=1, ge=0, description="passes through the adapted layers")
+    exact_epochs: float = Field(
+        default=0.4, ge=0, description="passes through the adapted layers, which cost some twenty times as much"
+    )
     learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate of AdamW")
     clip: float = Field(default=1.0, ge=0, description="gradient norm limit; 0: none")
     patience: int = Field(default=6, ge=1, description="checks without a better held-out loss before it stops")

@@ -278,8 +278,8 @@ class Pipeline:
         except NotFoundError as error:
             raise NotFoundError(
                 f"{error}\nMode {self.mode.name} injects adapters of recipe {recipe.name!r} ({recipe.id}) for "
-                f"{self.engine.base.name}; make them with `paramrag encode{_HOW[recipe.parameterizer]}`, or ask in mode "
-                "t-rag"
+                f"{self.engine.base.name}; make them with `paramrag encode{_HOW[recipe.parameterizer]}`, or "
+                "ask in mode t-rag"
             ) from error
         if self._conditions.rows:
             rows = self._conditions.rows(layout, rows, passage_ids)

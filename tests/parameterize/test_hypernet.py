@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,8 +15,6 @@ from peft import PeftModel
 from paramrag.config import Hypernet, Recipe, load_recipe
 from paramrag.errors import ConfigError, MismatchError
 from paramrag.infer import Engine
-from paramrag.infer.injection import injected, stack
-from paramrag.models import BaseModel
 from paramrag.parameterize import DynamicParameterizer, HyperTraining
 from paramrag.parameterize.hypernet import Readings, load_hypernet, read, read_curves, training
 from paramrag.parameterize.hypernet.checkpoint import fresh_network, save_hypernet
@@ -32,7 +28,13 @@ from tiny import make_passage, tiny_base
 
 SMALL = Hypernet(width=16, blocks=1, heads=2, basis=8, passages=6, items=2, batch_passages=3, exact_epochs=2)
 TINY = Recipe(
-    name="tiny", rank=2, alpha=4, layers="last-half", modules=("gate_proj", "down_proj"), learning_rate=0.01, hypernet=SMALL
+    name="tiny",
+    rank=2,
+    alpha=4,
+    layers="last-half",
+    modules=("gate_proj", "down_proj"),
+    learning_rate=0.01,
+    hypernet=SMALL,
 )
 PAPER = TINY.model_copy(
     update={
@@ -66,7 +68,8 @@ def test_rows_fit_the_layout_and_are_told_apart(family: str, recipe: Recipe) -> 
     layout = engine.layout(recipe)
     assert rows.shape == (2, layout.size)
     for name, (a, b) in layout.views(rows).items():
-        assert (a[0] != a[1]).any() and (b[0] != b[1]).any(), name
+        assert (a[0] != a[1]).any(), name
+        assert (b[0] != b[1]).any(), name
 
 
 def test_a_passage_is_read_alike_alone_and_beside_longer_ones() -> None:
@@ -91,7 +94,9 @@ def test_states_are_those_the_model_computes() -> None:
 
 def test_an_untrained_hypernetwork_changes_nothing() -> None:
     engine = Engine(tiny_base())
-    rows = fresh_network(engine, TINY)(Readings.of(read(engine.base, [make_passage(0)[0]], SMALL.depths), engine.base.device))
+    rows = fresh_network(engine, TINY)(
+        Readings.of(read(engine.base, [make_passage(0)[0]], SMALL.depths), engine.base.device)
+    )
     assert all(not b.any() for _, b in engine.layout(TINY).views(rows).values())
 
 
@@ -122,8 +127,10 @@ def test_examples_come_back_from_disk_as_they_were(tmp_path: Path) -> None:
     save_examples(tmp_path / "a.safetensors", made)
     for one, other in zip(made, load_examples(tmp_path / "a.safetensors"), strict=True):
         assert (one.passage, one.items) == (other.passage, other.items)
-        assert torch.equal(one.reading.states, other.reading.states) and torch.equal(one.reading.ids, other.reading.ids)
-        assert torch.equal(one.traces.inner, other.traces.inner) and torch.equal(one.traces.owners, other.traces.owners)
+        assert torch.equal(one.reading.states, other.reading.states)
+        assert torch.equal(one.reading.ids, other.reading.ids)
+        assert torch.equal(one.traces.inner, other.traces.inner)
+        assert torch.equal(one.traces.owners, other.traces.owners)
 
 
 def trained(engine: Engine, recipe: Recipe, out: Path, **given: object):  # type: ignore[no-untyped-def]
@@ -143,11 +150,14 @@ def test_training_lowers_the_loss_and_own_adapters_beat_others(tmp_path: Path, m
     for phase in ("direct", "exact"):
         losses = [entry["loss"] for entry in curve if entry["step"] and entry["phase"] == phase]
         assert losses[-1] < 0.9 * losses[0], phase
-    assert curve[-1]["phase"] == "exact" and {"held_loss", "swapped_loss", "mean_cosine"} <= curve[-1].keys()
+    assert curve[-1]["phase"] == "exact"
+    assert {"held_loss", "swapped_loss", "mean_cosine"} <= curve[-1].keys()
     assert list(read_curves(tmp_path / "h")) == list(curve)
     # on what it was trained on, the margin between another's adapter and the own one grows
     parameterizer = DynamicParameterizer(engine, tmp_path / "h")
-    train = [example for shard in sorted((tmp_path / "h" / "examples").glob("train*")) for example in load_examples(shard)]
+    train = [
+        example for shard in sorted((tmp_path / "h" / "examples").glob("train*")) for example in load_examples(shard)
+    ]
     before = torch.from_numpy(np.concatenate([parameterizer.predict([one.passage]) for one in train]))
     exact = ExactBatch(engine.base, recipe, engine.layout(recipe), train, None)
     own, other = (sum(piece.losses(before, shift)[0].sum() for piece in exact.pieces()) for shift in (0, 1))
@@ -185,7 +195,8 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path, monkeypatch: pyte
     first = trained(engine, recipe, tmp_path)
     monkeypatch.setattr(HyperTraining, "_step", lambda *_: pytest.fail("trained again"))
     second = trained(engine, recipe, tmp_path)
-    assert second.measured.loss == pytest.approx(first.measured.loss) and second.curves == first.curves
+    assert second.measured.loss == pytest.approx(first.measured.loss)
+    assert second.curves == first.curves
 
 
 def test_a_folder_with_another_training_is_refused(tmp_path: Path) -> None:
@@ -203,7 +214,10 @@ def test_the_published_one_is_trained_to_imitate_trained_adapters(tmp_path: Path
     report = trained(engine, recipe, tmp_path)
     assert len(np.load(tmp_path / "targets.npz").files) == 3
     assert report.curves[-1]["phase"] == "exact"
-    assert any("mean pairwise cosine" in alarm or "swap" in alarm or "costs" in alarm for alarm in report.collapse(engine.layout(recipe)).alarms)
+    assert any(
+        "mean pairwise cosine" in alarm or "swap" in alarm or "costs" in alarm
+        for alarm in report.collapse(engine.layout(recipe)).alarms
+    )
 
 
 @pytest.fixture
@@ -232,9 +246,11 @@ def test_two_hypernetworks_never_share_a_recipe_id(checkpoint: Path, tmp_path: P
     save_hypernet(tmp_path / "other", engine, TINY, perturbed(fresh_network(engine, TINY), seed=1))
     shutil.copytree(checkpoint, tmp_path / "copy")
     ids = [load_hypernet(folder, engine).recipe.id for folder in (checkpoint, tmp_path / "other", tmp_path / "copy")]
-    assert ids[0] == ids[2] != ids[1] and TINY.id not in ids
+    assert ids[0] == ids[2] != ids[1]
+    assert TINY.id not in ids
     refined = DynamicParameterizer(engine, checkpoint, refine=2).recipe
-    assert refined.id not in ids and refined.parameterizer == "dynamic"
+    assert refined.id not in ids
+    assert refined.parameterizer == "dynamic"
 
 
 def test_predicted_rows_go_through_store_export_and_peft(checkpoint: Path, tmp_path: Path) -> None:
@@ -276,7 +292,8 @@ def test_refining_starts_from_the_prediction_and_lowers_the_loss(checkpoint: Pat
 
 def test_invented_passages_hold_their_answers_and_repeat_by_seed() -> None:
     first, again, other = (list(islice(invented(seed), 40)) for seed in (3, 3, 4))
-    assert first == again and first != other
+    assert first == again
+    assert first != other
     for passage, items in first:
         assert all(passage.text[item.span[0] : item.span[1]] == item.answer for item in items if item.span)
         chosen = chosen_items(tiny_base(), passage, items, 3, 0)
@@ -291,11 +308,17 @@ def test_modes_inject_adapters_of_their_own_kind_alone(checkpoint: Path, tmp_pat
     collection.add([make_passage(0)[0]])
     parameterizer = DynamicParameterizer(engine, checkpoint)
     parameterizer.encode(collection)
-    assert weights_alone(parameterizer.recipe) == "dyp-rag" and weights_alone(TINY) == "p-rag"
+    assert weights_alone(parameterizer.recipe) == "dyp-rag"
+    assert weights_alone(TINY) == "p-rag"
     for mode, in_text in (("dyp-rag", False), ("dypt-rag", True)):
-        answer = Pipeline(collection, engine, mode, recipe=parameterizer.recipe, max_new_tokens=2).ask("When was Orrin built?")
-        assert answer.used[0].in_text == in_text and answer.used[0].adapter
-    with pytest.raises(ConfigError, match="injects trained adapters, those of recipe 'tiny' are predicted; use mode dyp-rag"):
+        answer = Pipeline(collection, engine, mode, recipe=parameterizer.recipe, max_new_tokens=2).ask(
+            "When was Orrin built?"
+        )
+        assert answer.used[0].in_text == in_text
+        assert answer.used[0].adapter
+    with pytest.raises(
+        ConfigError, match="injects trained adapters, those of recipe 'tiny' are predicted; use mode dyp-rag"
+    ):
         Pipeline(collection, engine, "p-rag", recipe=parameterizer.recipe)
     with pytest.raises(ConfigError, match="injects predicted adapters"):
         Pipeline(collection, engine, "dypt-rag", recipe="default")

@@ -59,9 +59,7 @@ def train(
         chosen = chosen.model_copy(update={"hypernet": chosen.hypernet.model_copy(update={"passages": passages})})
     with resumable("Nothing is lost; run the same command again to go on."), bars(quiet=json) as progress:
         engine = load_engine(model, device, dtype, progress)
-        given = [
-            pair for directory in directories or () for pair in _pairs(engine, chosen, directory, limit, progress)
-        ]
+        given = [pair for directory in directories or () for pair in _pairs(engine, chosen, directory, limit, progress)]
         report = HyperTraining(engine, chosen, out, given, progress=progress).run()
     alarms = report.collapse(engine.layout(chosen)).alarms
     if json:
@@ -98,7 +96,7 @@ def _show(report: TrainReport) -> None:
                 "held out": f"{count(report.held_out, 'passage')}, {count(len(measured.said), 'item')}",
                 "answers said": f"{100 * measured.said.mean():.1f} % under the own adapter, "
                 f"{100 * measured.swapped_said.mean():.1f} % under another passage's",
-                "loss": f"{measured.loss:.2f} under the own, {measured.swapped_loss:.2f} under another's (nats a token)",
+                "loss": f"{measured.loss:.2f} under the own, {measured.swapped_loss:.2f} under another's, nats a token",
                 "mean cosine": f"{measured.mean_cosine:.3f}",
                 "effective rank": f"{measured.effective_rank:.1f} of {report.held_out}",
                 "distance from mean": f"{measured.distance_from_mean:.3f} of an adapter's own size",

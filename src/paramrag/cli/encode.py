@@ -47,7 +47,9 @@ class Storage(StrEnum):
 def run(
     directory: options.Directory,
     recipe: options.RecipeName = None,
-    method: Annotated[Method, typer.Option(help="Train adapters, or predict them with a hypernetwork.")] = Method.static,
+    method: Annotated[
+        Method, typer.Option(help="Train adapters, or predict them with a hypernetwork.")
+    ] = Method.static,
     hypernet: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Of --method dynamic: what `dynamic train` wrote.")
     ] = None,
@@ -94,9 +96,7 @@ def run(
         parameterizer: StaticParameterizer | DynamicParameterizer
         if predictor:
             predictor = replace(predictor, recipe=chosen)
-            parameterizer = DynamicParameterizer(
-                engine, predictor, refine=refine, augment=augment, storage=storage
-            )
+            parameterizer = DynamicParameterizer(engine, predictor, refine=refine, augment=augment, storage=storage)
             chosen = parameterizer.recipe
         else:
             parameterizer = StaticParameterizer(
@@ -136,7 +136,8 @@ def _check_method(method: Method, hypernet: Path | None, refine: int, recipe: st
         raise typer.BadParameter("belongs to --method dynamic; add that", param_hint="--hypernet, --refine")
     if method is Method.dynamic and not hypernet:
         raise typer.BadParameter(
-            "needs --hypernet FOLDER, what `paramrag dynamic train DIR --out FOLDER` wrote", param_hint="--method dynamic"
+            "needs --hypernet FOLDER, what `paramrag dynamic train DIR --out FOLDER` wrote",
+            param_hint="--method dynamic",
         )
     if method is Method.dynamic and recipe:
         raise typer.BadParameter("the hypernetwork has its own recipe; leave it out", param_hint="--recipe")

@@ -102,9 +102,7 @@ class DynamicParameterizer:
             seconds=time.perf_counter() - started,
         )
 
-    def _adapters(
-        self, collection: Collection, passages: Sequence[Passage]
-    ) -> tuple[list[Adapter | Failed], int]:
+    def _adapters(self, collection: Collection, passages: Sequence[Passage]) -> tuple[list[Adapter | Failed], int]:
         """Returns an adapter for each passage, and how many items that took."""
         started = time.perf_counter()
         rows = self.predict(passages)

@@ -8,97 +8,112 @@ only come from the passage. The same seed gives the same passages.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from ..types import Passage, TrainingItem
 
-_ONSETS = "b br c ch cl d dr f fl g gr h j k kl l m n p pl qu r s sh sk sl st t th tr v w y z".split()
-_NUCLEI = "a e i o u a e i o ai ea ee ia ie oa ou".split()
-_CODAS = ["", "", "", *"l n r s t m d k ck ll nd ng rd rn rt sk st th x y".split()]
-_FIRST = (
-    "Adele Agnes Albert Alicia Amos Andre Anita Arthur Barbara Basil Beatrice Bernard Bonnie Bruno Carla Cecil Clara "
-    "Conrad Cora Damon Daphne Delia Denise Dexter Dora Edgar Edith Edwin Elena Elias Elsa Emil Enrique Erika Esther "
-    "Eugene Fabian Felicia Felix Flora Frances Gavin Gerald Gilbert Gina Gloria Greta Gustav Hannah Harvey Hazel Hector "
-    "Helga Hilda Horace Hugo Ida Ingrid Irene Isaac Ivan Jasmine Jerome Joan Jonas Josef Judith Julius Karen Kenneth "
-    "Kirsten Lars Laura Leonard Lillian Lionel Lorna Louis Lucia Lydia Mabel Magnus Marcel Margot Marina Martha Maurice "
-    "Milan Miriam Mona Morris Nadia Naomi Nelson Nina Nora Norman Olga Oscar Otto Pamela Patrick Paula Pearl Percy "
-    "Philip Priscilla Quentin Rachel Ralph Ramona Raymond Regina Rita Roger Rosa Rufus Ruth Sabine Samuel Selma Sheila "
-    "Sidney Silas Sofia Stella Sven Sylvia Tanya Theodore Thelma Tobias Ursula Valerie Vera Victor Viola Virgil Wanda "
-    "Warren Wilma Winston Xavier Yolanda Yvonne Zelda"
-).split()
-_LAST = (
-    "Abbott Acosta Ahmed Aldridge Alvarez Archer Atwood Bagley Baldwin Banerjee Barlow Becker Bellamy Bishop Blackwood "
-    "Boyle Bradshaw Brennan Brooks Burgess Calloway Carver Castillo Chandler Chavez Clayton Coleman Costa Crawford "
-    "Dalton Dawson Delgado Dempsey Doyle Drummond Duarte Easton Eklund Ellison Emerson Everett Falk Farrell Ferrari "
-    "Fischer Fleming Forsyth Foster Franklin Gallagher Garner Gibson Goodwin Graves Griffith Grimes Haas Hagen Halloran "
-    "Hartley Hayes Hendricks Hobbs Holloway Hubbard Ibarra Ingram Irwin Jansen Jarvis Jennings Kaplan Keller Kendall "
-    "Kerr Kowalski Kramer Lambert Larkin Lawson Lindgren Lockwood Lopez Lowell Maddox Malone Marsh Mercer Meyer "
-    "Middleton Monroe Morales Mueller Nakamura Nash Navarro Newman Norris Novak Oakley Olsen Orozco Osborne Palmer "
-    "Parrish Pereira Petersen Phelps Pruitt Quigley Ramsey Ranger Reyes Rhodes Rossi Rowland Salazar Sandoval Schultz "
-    "Shaw Sheridan Sinclair Slater Sorensen Spencer Stafford Steele Stokes Sutton Tanaka Temple Thornton Trevino Tucker "
-    "Underwood Valdez Vance Vaughn Vega Wagner Walsh Watkins Webb Weiss Whitaker Wilder Winters Wolfe Yates York Zamora"
-).split()
-_FIELDS = (
-    "aerospace archive arts bakery bridge building cargo ceramics chemical cinema claims clothing coffee computer dairy "
-    "dental diesel drama early years education electrical energy estate exhibition farm fashion film finance fisheries "
-    "forest furniture garden glass harbour health heritage hospital hotel housing insurance iron jewellery laboratory "
-    "land leather library lighting marine market media mining museum music network office oil optical paper patent "
-    "police port postal press print prison product public radio railway road safety sales school shipping sound sports "
-    "steel stone systems tax textile theatre timber tourism toy training transport travel tree water waste web wine wood"
-).replace("early years", "early-years").split()
-_ROLES = (
-    "adviser agent analyst architect assistant attendant broker buyer chemist clerk consultant controller coordinator "
-    "critic curator dealer designer director driver editor engineer examiner guide historian inspector instructor "
-    "journalist keeper lawyer maker manager mechanic merchant nurse officer operator organiser painter photographer "
-    "physicist pilot planner producer programmer psychologist ranger repairer researcher restorer scientist secretary "
-    "solicitor specialist supervisor surgeon surveyor teacher technician therapist trader translator valuer warden"
-).split()
-_JOBS = (
-    "accountant acrobat actor actuary anaesthetist archaeologist astronomer auctioneer baker banker barber barrister "
-    "biologist blacksmith bookbinder bookseller botanist brewer bricklayer butcher cabinet maker carpenter cartographer "
-    "chef chiropractor cobbler comedian composer cook cooper dancer dentist dermatologist diplomat economist electrician "
-    "embalmer farmer firefighter fisherman florist gardener geologist glazier goldsmith herbalist homeopath illustrator "
-    "interpreter jeweller jockey judge lexicographer linguist locksmith magician mason mathematician midwife milliner "
-    "miner musician neurologist novelist optician osteopath paramedic pathologist pharmacist plumber podiatrist poet "
-    "potter psychotherapist publican sailor sculptor shepherd statistician stockbroker tailor tanner taxidermist "
-    "toxicologist upholsterer veterinarian violinist watchmaker weaver welder zoologist"
-).split()
-_PASTIMES = (
-    "abseiling astronomy badminton baking beekeeping billiards birdwatching blogging bowling boxing calligraphy camping "
-    "canyoning caving chess climbing cricket crocheting cycling dancing darts debating diving dominoes drawing embroidery "
-    "falconry fencing fishing flying foraging gardening genealogy geocaching golf gymnastics handball hiking hockey "
-    "juggling jogging judo karate kayaking knitting lacemaking lapidary magic marbles meditation metalwork mushrooming "
-    "origami orienteering painting parachuting parkour philately photography pilates poetry pottery puppetry quilting "
-    "quizzing rafting rowing rugby sailing sculpting sewing singing skating sketching skiing sledging snooker squash "
-    "surfing swimming tapestry taxidermy tennis topiary unicycling volleyball walking weaving whittling wrestling yoga"
-).split()
-_OBJECTS = (
-    "barrel beetle bell book bottle button card clock coin compass doll drum feather fern flag fossil game glove hat "
-    "instrument insect kite knife lamp leaf map mask medal mineral model moss moth mug musical box orchid pipe plane "
-    "plate postcard poster puppet puzzle radio record ribbon rock rose seed shell ship song spoon stamp stone story "
-    "tea thimble ticket tile train tram tree watch whistle"
-).split()
-_DOINGS = "collecting making watching carving painting restoring trading spotting photographing building".split()
-_GENRES = (
-    "thriller drama comedy western musical satire tragedy mystery ballad opera memoir fantasy horror romance jazz folk "
-    "rock blues documentary adventure science fiction historical novel war film road movie"
-).replace("science fiction", "science-fiction").split()
-_GOODS = (
-    "anvils barrels bicycles boots bricks brushes buttons cameras candles carpets chairs cheese clocks compasses "
-    "cutlery engines fiddles flour gloves guitars harnesses kettles lamps lenses locks looms matches microscopes mirrors "
-    "nails needles paint paper pencils pianos pumps ropes saddles sails scales scissors soap spectacles stoves tents "
-    "tiles tractors umbrellas vases watches whistles wire"
-).split()
-_LANDS = (
-    "Albania Argentina Austria Belgium Bolivia Brazil Bulgaria Canada Chile Croatia Denmark Ecuador Egypt Estonia Finland "
-    "France Germany Ghana Greece Hungary Iceland India Iran Ireland Italy Japan Kenya Latvia Malta Mexico Morocco Nepal "
-    "Norway Peru Poland Portugal Romania Russia Serbia Slovenia Spain Sweden Switzerland Tunisia Turkey Ukraine Uruguay"
-).split()
-_SPORTS = "baseball basketball boxing cricket cycling football handball hockey judo rowing rugby swimming tennis volleyball"
-_FAITHS = "Anglicanism Buddhism Catholicism Hinduism Islam Judaism Lutheranism Methodism Orthodoxy Quakerism Sikhism".split()
-_MONTHS = "January February March April May June July August September October November December".split()
+
+def _words(text: str) -> tuple[str, ...]:
+    """Splits a list; a dash alone is the empty word."""
+    return tuple("" if word == "-" else word for word in text.split())
+
+
+_ONSETS = _words("b br c ch cl d dr f fl g gr h j k kl l m n p pl qu r s sh sk sl st t th tr v w y z")
+_NUCLEI = _words("a e i o u a e i o ai ea ee ia ie oa ou")
+_CODAS = _words("- - - l n r s t m d k ck ll nd ng rd rn rt sk st th x y")
+_FIRST = _words("""
+    Adele Agnes Albert Alicia Amos Andre Anita Arthur Barbara Basil Beatrice Bernard Bonnie Bruno Carla Cecil Clara
+    Conrad Cora Damon Daphne Delia Denise Dexter Dora Edgar Edith Edwin Elena Elias Elsa Emil Enrique Erika Esther
+    Eugene Fabian Felicia Felix Flora Frances Gavin Gerald Gilbert Gina Gloria Greta Gustav Hannah Harvey Hazel
+    Hector Helga Hilda Horace Hugo Ida Ingrid Irene Isaac Ivan Jasmine Jerome Joan Jonas Josef Judith Julius Karen
+    Kenneth Kirsten Lars Laura Leonard Lillian Lionel Lorna Louis Lucia Lydia Mabel Magnus Marcel Margot Marina
+    Martha Maurice Milan Miriam Mona Morris Nadia Naomi Nelson Nina Nora Norman Olga Oscar Otto Pamela Patrick Paula
+    Pearl Percy Philip Priscilla Quentin Rachel Ralph Ramona Raymond Regina Rita Roger Rosa Rufus Ruth Sabine Samuel
+    Selma Sheila Sidney Silas Sofia Stella Sven Sylvia Tanya Theodore Thelma Tobias Ursula Valerie Vera Victor Viola
+    Virgil Wanda Warren Wilma Winston Xavier Yolanda Yvonne Zelda
+""")
+_LAST = _words("""
+    Abbott Acosta Ahmed Aldridge Alvarez Archer Atwood Bagley Baldwin Banerjee Barlow Becker Bellamy Bishop
+    Blackwood Boyle Bradshaw Brennan Brooks Burgess Calloway Carver Castillo Chandler Chavez Clayton Coleman Costa
+    Crawford Dalton Dawson Delgado Dempsey Doyle Drummond Duarte Easton Eklund Ellison Emerson Everett Falk Farrell
+    Ferrari Fischer Fleming Forsyth Foster Franklin Gallagher Garner Gibson Goodwin Graves Griffith Grimes Haas
+    Hagen Halloran Hartley Hayes Hendricks Hobbs Holloway Hubbard Ibarra Ingram Irwin Jansen Jarvis Jennings Kaplan
+    Keller Kendall Kerr Kowalski Kramer Lambert Larkin Lawson Lindgren Lockwood Lopez Lowell Maddox Malone Marsh
+    Mercer Meyer Middleton Monroe Morales Mueller Nakamura Nash Navarro Newman Norris Novak Oakley Olsen Orozco
+    Osborne Palmer Parrish Pereira Petersen Phelps Pruitt Quigley Ramsey Ranger Reyes Rhodes Rossi Rowland Salazar
+    Sandoval Schultz Shaw Sheridan Sinclair Slater Sorensen Spencer Stafford Steele Stokes Sutton Tanaka Temple
+    Thornton Trevino Tucker Underwood Valdez Vance Vaughn Vega Wagner Walsh Watkins Webb Weiss Whitaker Wilder
+    Winters Wolfe Yates York Zamora
+""")
+_FIELDS = _words("""
+    aerospace archive arts bakery bridge building cargo ceramics chemical cinema claims clothing coffee computer
+    dairy dental diesel drama early-years education electrical energy estate exhibition farm fashion film finance
+    fisheries forest furniture garden glass harbour health heritage hospital hotel housing insurance iron jewellery
+    laboratory land leather library lighting marine market media mining museum music network office oil optical
+    paper patent police port postal press print prison product public radio railway road safety sales school
+    shipping sound sports steel stone systems tax textile theatre timber tourism toy training transport travel tree
+    water waste web wine wood
+""")
+_ROLES = _words("""
+    adviser agent analyst architect assistant attendant broker buyer chemist clerk consultant controller coordinator
+    critic curator dealer designer director driver editor engineer examiner guide historian inspector instructor
+    journalist keeper lawyer maker manager mechanic merchant nurse officer operator organiser painter photographer
+    physicist pilot planner producer programmer psychologist ranger repairer researcher restorer scientist secretary
+    solicitor specialist supervisor surgeon surveyor teacher technician therapist trader translator valuer warden
+""")
+_JOBS = _words("""
+    accountant acrobat actor actuary anaesthetist archaeologist astronomer auctioneer baker banker barber barrister
+    biologist blacksmith bookbinder bookseller botanist brewer bricklayer butcher cabinet maker carpenter
+    cartographer chef chiropractor cobbler comedian composer cook cooper dancer dentist dermatologist diplomat
+    economist electrician embalmer farmer firefighter fisherman florist gardener geologist glazier goldsmith
+    herbalist homeopath illustrator interpreter jeweller jockey judge lexicographer linguist locksmith magician
+    mason mathematician midwife milliner miner musician neurologist novelist optician osteopath paramedic
+    pathologist pharmacist plumber podiatrist poet potter psychotherapist publican sailor sculptor shepherd
+    statistician stockbroker tailor tanner taxidermist toxicologist upholsterer veterinarian violinist watchmaker
+    weaver welder zoologist
+""")
+_PASTIMES = _words("""
+    abseiling astronomy badminton baking beekeeping billiards birdwatching blogging bowling boxing calligraphy
+    camping canyoning caving chess climbing cricket crocheting cycling dancing darts debating diving dominoes
+    drawing embroidery falconry fencing fishing flying foraging gardening genealogy geocaching golf gymnastics
+    handball hiking hockey juggling jogging judo karate kayaking knitting lacemaking lapidary magic marbles
+    meditation metalwork mushrooming origami orienteering painting parachuting parkour philately photography pilates
+    poetry pottery puppetry quilting quizzing rafting rowing rugby sailing sculpting sewing singing skating
+    sketching skiing sledging snooker squash surfing swimming tapestry taxidermy tennis topiary unicycling
+    volleyball walking weaving whittling wrestling yoga
+""")
+_OBJECTS = _words("""
+    barrel beetle bell book bottle button card clock coin compass doll drum feather fern flag fossil game glove hat
+    instrument insect kite knife lamp leaf map mask medal mineral model moss moth mug musical box orchid pipe plane
+    plate postcard poster puppet puzzle radio record ribbon rock rose seed shell ship song spoon stamp stone story
+    tea thimble ticket tile train tram tree watch whistle
+""")
+_DOINGS = _words("collecting making watching carving painting restoring trading spotting photographing building")
+_GENRES = _words("""
+    thriller drama comedy western musical satire tragedy mystery ballad opera memoir fantasy horror romance jazz
+    folk rock blues documentary adventure science-fiction historical novel war film road movie
+""")
+_GOODS = _words("""
+    anvils barrels bicycles boots bricks brushes buttons cameras candles carpets chairs cheese clocks compasses
+    cutlery engines fiddles flour gloves guitars harnesses kettles lamps lenses locks looms matches microscopes
+    mirrors nails needles paint paper pencils pianos pumps ropes saddles sails scales scissors soap spectacles
+    stoves tents tiles tractors umbrellas vases watches whistles wire
+""")
+_LANDS = _words("""
+    Albania Argentina Austria Belgium Bolivia Brazil Bulgaria Canada Chile Croatia Denmark Ecuador Egypt Estonia
+    Finland France Germany Ghana Greece Hungary Iceland India Iran Ireland Italy Japan Kenya Latvia Malta Mexico
+    Morocco Nepal Norway Peru Poland Portugal Romania Russia Serbia Slovenia Spain Sweden Switzerland Tunisia Turkey
+    Ukraine Uruguay
+""")
+_SPORTS = _words("""
+    baseball basketball boxing cricket cycling football handball hockey judo rowing rugby swimming tennis volleyball
+""")
+_FAITHS = _words("""
+    Anglicanism Buddhism Catholicism Hinduism Islam Judaism Lutheranism Methodism Orthodoxy Quakerism Sikhism
+""")
+_MONTHS = _words("January February March April May June July August September October November December")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +188,7 @@ def _count(random: Random, _: str) -> str:
     return f"{random.randint(2, 990) * 100:,}"
 
 
-def _one_of(values: list[str]) -> Callable[[Random, str], str]:
+def _one_of(values: Sequence[str]) -> Callable[[Random, str], str]:
     return lambda random, _: random.choice(values)
 
 
@@ -189,7 +204,12 @@ def _kin(name: str, *, plural: str = "") -> _Relation:
     return _Relation(named, _people if plural else _relative, *fill)
 
 
-_BORN = ("When was {s} born?", "What is the date of birth of {s}?", "What is {s}'s birth date?", "{s} was born on what day?")
+_BORN = (
+    "When was {s} born?",
+    "What is the date of birth of {s}?",
+    "What is {s}'s birth date?",
+    "{s} was born on what day?",
+)
 _PERSON = (
     _Relation(
         "occupation",
@@ -219,7 +239,7 @@ _PERSON = (
     _Relation("date of birth", _date, ("{s} was born on {v}.", "Born on {v}, {s} is still remembered."), _BORN),
     _Relation(
         "gender",
-        _one_of(["male", "female"]),
+        _one_of(("male", "female")),
         ("{s} is {v}.",),
         ("What is the gender of {s}?", "Is {s} male or female?", "What is {s}'s gender?"),
     ),
@@ -251,7 +271,7 @@ _PERSON = (
     ),
     _Relation(
         "sport",
-        _one_of(_SPORTS.split()),
+        _one_of(_SPORTS),
         ("{s} plays {v} for a living.", "{s} is known for {v}."),
         ("What sport does {s} play?", "Which sport is {s} known for?"),
     ),
@@ -390,7 +410,7 @@ def invented(seed: int) -> Iterator[tuple[Passage, list[TrainingItem]]]:
 def _made(
     random: Random, subject: str, relations: tuple[_Relation, ...], plain: float
 ) -> tuple[Passage, list[TrainingItem]]:
-    """Returns a passage about a subject; `plain` is the probability that it is lines of one form, as in phantom-wiki."""
+    """Returns a passage about a subject; `plain`: the probability that it is lines of one form, as in phantom-wiki."""
     chosen = random.sample(relations, k=min(len(relations), random.randint(3, 8)))
     facts = [(relation, relation.value(random, subject)) for relation in chosen]
     if random.random() < plain:

@@ -158,7 +158,8 @@ def train(
     Args:
         memory: bytes to use beside the model; one sequence too long for it runs alone all the same.
         beneath: on, unchanged, under every adapter while it is trained, as it will be when it is used.
-        start: passage id -> row to start from, for the recipe's `refine` steps; None: the recipe's own start and epochs.
+        start: passage id -> row to start from, for the recipe's `refine` steps; None: the recipe's own start and
+            epochs.
     """
     results: dict[str, Adapter | Failed] = {}
     jobs: list[tuple[Passage, list[TrainingSequence]]] = []

@@ -97,7 +97,11 @@ def collapse(
     from ...pipeline import Pipeline, weights_alone
 
     layout, rows, _, documents = adapters_of(collection, engine, chosen, limit)
-    swap = swap_test(Pipeline(collection, engine, weights_alone(chosen), recipe=chosen), questions, seed=seed) if questions else None
+    swap = (
+        swap_test(Pipeline(collection, engine, weights_alone(chosen), recipe=chosen), questions, seed=seed)
+        if questions
+        else None
+    )
     found = measure(layout, rows, documents, swap)
     draw_figure(figure, lambda: collapse_figure(found))
     if json:

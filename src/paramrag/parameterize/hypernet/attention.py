@@ -64,14 +64,15 @@ class AttentionHypernet(nn.Module):
             if settings.copying:
                 self.copy_key, self.copy_query = nn.Linear(width, width), nn.Linear(width, width)
                 self.copy_queries = nn.Parameter(torch.randn(queries, width) * 0.5)
+                self.copy_context = nn.Linear(width, width)
         for name, (a_LrI, _) in layout.views(torch.from_numpy(initial_row(layout, seed))).items():
-            self.parts[f"{name}_a"].bias.data.copy_(a_LrI)  # type: ignore[union-attr,operator]
-            self.parts[f"{name}_a"].mixed.data.fill_(0.5 * a_LrI.shape[-1] ** -0.5)  # type: ignore[union-attr,operator]
+            self.parts[f"{name}_a"].bias.data.copy_(a_LrI)  # type: ignore[operator]
+            self.parts[f"{name}_a"].mixed.data.fill_(0.5 * a_LrI.shape[-1] ** -0.5)  # type: ignore[operator]
         self._copying = settings.copying
 
     def set_scales(self, inner_LI: torch.Tensor) -> None:
         """Takes note of how large inner activations are, float32 [L, I]: once, before training."""
-        self.parts["down_proj_a"].unit.data.copy_(1 / inner_LI[:, None])  # type: ignore[union-attr,operator]
+        self.parts["down_proj_a"].unit.data.copy_(1 / inner_LI[:, None])  # type: ignore[operator]
 
     def forward(self, readings: Readings) -> torch.Tensor:
         """Returns adapter rows [N, P]."""
@@ -81,10 +82,15 @@ class AttentionHypernet(nn.Module):
         seen_NTW = self.read_norm(states_NTW)
         latents_NQW = self.queries.expand(len(readings.ids), -1, -1)
         latents_NQW = self.among(self.looks[0](latents_NQW, seen_NTW, readings.mask))
-        latents_NQW = self.latent_norm(self.looks[1](latents_NQW, seen_NTW, readings.mask))
+        latents_NQW = self.looks[1](latents_NQW, seen_NTW, readings.mask)
+        copied_NQD: torch.Tensor | None = None
+        if self._copying:
+            weights_NQT = self._weights(self.latent_norm(latents_NQW), seen_NTW, readings.mask)
+            copied_NQD = weights_NQT @ _rms(self._embedding[0][readings.ids].float())
+            latents_NQW = latents_NQW + self.copy_context(weights_NQT @ seen_NTW)  # where the token stood: its key
         shape = (len(readings.ids), len(self._layout.modules), len(self._layout.layers), self._layout.rank, -1)
-        copied = self._copied(latents_NQW, seen_NTW, readings).view(shape) if self._copying else None
-        latents = latents_NQW.view(shape)
+        latents = self.latent_norm(latents_NQW).view(shape)
+        copied = None if copied_NQD is None else copied_NQD.view(shape)
         row: list[torch.Tensor] = []
         for at, module in enumerate(self._layout.modules):
             for factor in "ab":
@@ -92,12 +98,12 @@ class AttentionHypernet(nn.Module):
                 row.append(part(latents[:, at], None if copied is None else copied[:, at]).flatten(1))
         return torch.cat(row, 1)
 
-    def _copied(self, latents_NQW: torch.Tensor, seen_NTW: torch.Tensor, readings: Readings) -> torch.Tensor:
-        """Returns the embedding that each query attends to, [N, Q, D]."""
+    def _weights(self, latents_NQW: torch.Tensor, seen_NTW: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
+        """Returns how much each query copies of each token, [N, Q, T]."""
         query = self.copy_query(latents_NQW) + self.copy_queries
-        weights = query @ self.copy_key(seen_NTW).transpose(1, 2) / math.sqrt(query.shape[-1])
-        weights = weights.masked_fill(~readings.mask[:, None], -torch.inf).softmax(-1)
-        return weights @ _rms(self._embedding[0][readings.ids].float())
+        products = query @ self.copy_key(seen_NTW).transpose(1, 2) / math.sqrt(query.shape[-1])
+        weights: torch.Tensor = products.masked_fill(~mask_NT[:, None], -torch.inf).softmax(-1)
+        return weights
 
 
 class _Factor(nn.Module):
@@ -121,7 +127,8 @@ class _Factor(nn.Module):
         found = self.bias + self.mixed * torch.einsum("nlrk,lks->nlrs", weights, self.directions)
         if self.copied is not None and self.gains is not None and copied_NLrD is not None:
             found = found + self.copied * self.gains * copied_NLrD
-        return found * self.unit
+        scaled: torch.Tensor = found * self.unit
+        return scaled
 
 
 class _Block(nn.Module):
@@ -131,10 +138,14 @@ class _Block(nn.Module):
         super().__init__()
         self._heads = heads
         self.norm, self.feed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.key_value, self.out = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
-        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.query, self.key_value, self.out = (
+            nn.Linear(width, width),
+            nn.Linear(width, 2 * width),
+            nn.Linear(width, width),
+        )
+        self.rise, self.fall = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.feed[2].weight)
+        nn.init.zeros_(self.fall.weight)
 
     def forward(
         self, x_NQW: torch.Tensor, seen_NTW: torch.Tensor | None = None, mask: torch.Tensor | None = None
@@ -143,14 +154,14 @@ class _Block(nn.Module):
         normed = self.norm(x_NQW)
         key, value = self.key_value(normed if seen_NTW is None else seen_NTW).chunk(2, -1)
         allowed = None if mask is None else mask[:, None, None]
-        heads = (self._split(part) for part in (self.query(normed), key, value))
-        looked = functional.scaled_dot_product_attention(*heads, attn_mask=allowed)
+        query, key, value = (self._split(part) for part in (self.query(normed), key, value))
+        looked = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         x_NQW = x_NQW + self.out(looked.transpose(1, 2).flatten(2))
-        added: torch.Tensor = x_NQW + self.feed(self.feed_norm(x_NQW))
+        added: torch.Tensor = x_NQW + self.fall(functional.gelu(self.rise(self.feed_norm(x_NQW))))
         return added
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (self._heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self._heads, -1).transpose(1, 2)
 
 
 def _rms(x: torch.Tensor) -> torch.Tensor:

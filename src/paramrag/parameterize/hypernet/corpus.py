@@ -25,8 +25,8 @@ SHARD = 24
 """Passages of a shard."""
 HELD_INVENTED = 48
 """Invented passages that are held out, fewer where few are trained on."""
-HELD_SEED = 1 << 20
-"""Added to the recipe's seed for them."""
+TRAIN_SEED, HELD_SEED = 1, 1 << 20
+"""Added to the recipe's seed for invented passages to learn from, and to hold out."""
 HELD_EVERY = 10
 """Of a collection's passages, one in so many is held out."""
 
@@ -52,7 +52,7 @@ def corpus(engine: Engine, recipe: Recipe, given: Pairs, folder: Path, progress:
     count, held_count = recipe.hypernet.passages, min(HELD_INVENTED, recipe.hypernet.passages)
     parts: dict[str, list[tuple[Passage, Sequence[TrainingItem]]]] = {
         "train": [
-            *islice(invented(recipe.seed), count),
+            *islice(invented(recipe.seed + TRAIN_SEED), count),
             *(pair for at, pair in enumerate(ordered) if at % HELD_EVERY),
         ],
         "held": [

@@ -1,4 +1,4 @@
-"""The answer loss with each update carried straight to the output: thousands of steps for the price of a few exact ones.
+"""The answer loss with updates carried straight to the output: thousands of steps for the price of a few exact ones.
 
 In the residual stream, what down_proj of layer l adds to a token is in the last layer's output, beside what later
 layers make of it. Leaving the latter out, the logits under an adapter are head(final + scale * sum_l B_l.T A_l
@@ -64,7 +64,7 @@ class DirectBatch:
         """
         a_NLrI, b_NLrD = self._layout.views(rows)["down_proj"]
         added = []
-        for at, inner_mLI in enumerate(self._inner_MLI.split(self._counts)):
+        for at, inner_mLI in enumerate(torch.split(self._inner_MLI, self._counts)):
             of = [(at + step) % self.count for step in ([shift, beside] if beside else [shift])]
             reduced = (torch.einsum("mli,lri->mlr", inner_mLI, a_NLrI[one]) for one in of)
             added.append(sum(torch.einsum("mlr,lrd->md", r, b_NLrD[one]) for r, one in zip(reduced, of, strict=True)))

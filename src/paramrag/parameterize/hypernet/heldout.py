@@ -19,7 +19,6 @@ from ...models import BaseModel
 from ...store.layout import AdapterLayout
 from .exact import ExactBatch
 from .examples import Example
-from .reading import Readings
 
 LIKELY = float(np.log(2))
 """An item is said if no label's loss is above this: then every token of the answer is likelier than all others

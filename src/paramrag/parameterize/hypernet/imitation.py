@@ -59,7 +59,7 @@ class Imitation:
                 if not isinstance(made, Adapter):
                     raise TrainingError(f"no adapter to imitate: {made.reason}")
                 targets[made.key.passage_id] = made.row
-            np.savez(path.with_suffix(".part.npz"), **targets)  # type: ignore[arg-type]
+            np.savez(path.with_suffix(".part.npz"), **targets)
             path.with_suffix(".part.npz").replace(path)
             if progress:
                 progress("encode", start + len(batch), len(left))

@@ -53,7 +53,7 @@ class Readings:
         return cls(ids.to(device), mask.to(device), states.to(device))
 
 
-class _Deep(Exception):  # noqa: N818  not an error: ends a forward pass that has gone far enough
+class _Deep(Exception):
     pass
 
 

@@ -14,6 +14,7 @@ Shapes: N passages of a batch, P numbers per row.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -32,11 +33,12 @@ from ...infer.injection import stack
 from ...store.layout import AdapterLayout
 from ...types import Progress, content_hash
 from ..task import task_adapter
+from .attention import AttentionHypernet
 from .checkpoint import all_finite, fresh_network, save_hypernet
 from .corpus import Corpus, Pairs, corpus
 from .direct import DirectBatch
-from .examples import Example
 from .exact import ExactBatch
+from .examples import Example
 from .heldout import HeldOut, Measured
 from .imitation import Imitation
 
@@ -50,7 +52,7 @@ EXACT_RATE = 0.3
 """Learning rate of the exact phase, of the peak: it corrects what the direct one has learnt."""
 SIZES_RATE = 3.0
 """That of the few numbers that say how much of a part is used, of the others'."""
-CHECK_STEPS = {"direct": 100, "exact": 20}
+CHECK_STEPS = {"direct": 100, "exact": 10}
 """Steps between two checks on held-out passages."""
 
 
@@ -125,7 +127,8 @@ class HyperTraining:
             given: passages with training items to learn from, beside invented ones.
 
         Raises:
-            ConfigError: the recipe has no hypernet section, nothing to learn from, or the folder holds another training.
+            ConfigError: the recipe has no hypernet section, there is nothing to learn from, or the folder holds another
+                training.
         """
         self._network = fresh_network(engine, recipe)
         assert recipe.hypernet
@@ -136,7 +139,7 @@ class HyperTraining:
         self._corpus: Corpus = corpus(engine, recipe, given, self._folder / "examples", progress)
         if len(self._corpus.train) < 2 or len(self._corpus.held) < 2:
             raise ConfigError(
-                f"{len(self._corpus.train)} passages with items to learn from and {len(self._corpus.held)} to hold out; "
+                f"{len(self._corpus.train)} passages with items to learn from and {len(self._corpus.held)} held out; "
                 "expected at least 2 of each: raise passages in the recipe, or give collections with training items"
             )
         self._beneath = stack([task_adapter(engine, recipe)], engine.base) if recipe.task else None
@@ -166,7 +169,7 @@ class HyperTraining:
             if not resumed:
                 self._check(held, 0.0)
             resumed = False
-            self._phase(held, epochs * self._epoch_steps)
+            self._phase(held, math.ceil(epochs * self._epoch_steps))
         self._load_best()
         return TrainReport(
             self._folder,
@@ -256,9 +259,10 @@ class HyperTraining:
 
     def _prepare(self) -> None:
         """Tells the network how large inner activations are: their spread over the first passages' answers."""
-        if hasattr(self._network, "set_scales") and "down_proj" in self._recipe.modules:
+        network = self._network
+        if isinstance(network, AttentionHypernet) and "down_proj" in self._recipe.modules:
             inner_MLI = torch.cat([example.traces.inner.float() for example in self._corpus.train[:200]])
-            self._network.set_scales(inner_MLI.std(0) + 1e-3)
+            network.set_scales(inner_MLI.std(0) + 1e-3)
 
     # On disk
 
