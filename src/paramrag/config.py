@@ -23,7 +23,14 @@ Parameterizer = Literal["static", "dynamic"]
 """Who makes adapters: training, or a hypernetwork."""
 ModuleName = Literal["gate_proj", "up_proj", "down_proj"]
 MODULE_NAMES: tuple[ModuleName, ...] = ("gate_proj", "up_proj", "down_proj")
-_OFF: tuple[tuple[str, Any], ...] = (("task", False), ("hypernet", None), ("checkpoint", ""), ("refine", 0))
+_OFF: tuple[tuple[str, Any], ...] = (
+    ("task", False),
+    ("task_layers", ""),
+    ("task_rank", 0),
+    ("hypernet", None),
+    ("checkpoint", ""),
+    ("refine", 0),
+)
 # left out of the id where they are off: settings that came later, so that older adapters keep theirs
 _NAMED_LAYERS = ("all", "first-half", "last-half", "last-quarter", "last")
 
@@ -74,10 +81,10 @@ class Hypernet(BaseModel):
     items: int = Field(default=5, ge=1, description="most training items of a passage, one for each answer")
     batch_passages: int = Field(default=16, ge=1, description="passages of an optimiser step")
     direct_epochs: int = Field(
-        default=12, ge=0, description="passes with each adapter's term carried straight to the output: cheap"
+        default=8, ge=0, description="passes with each adapter's term carried straight to the output: cheap"
     )
     exact_epochs: float = Field(
-        default=0.4, ge=0, description="passes through the adapted layers, which cost some twenty times as much"
+        default=0.2, ge=0, description="passes through the adapted layers, which cost some twenty times as much"
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate of AdamW")
     clip: float = Field(default=1.0, ge=0, description="gradient norm limit; 0: none")
@@ -131,6 +138,8 @@ class Recipe(BaseModel):
     task: bool = Field(
         default=False, description="train on top of the shared task adapter, which is then on beneath the passages'"
     )
+    task_layers: str = Field(default="", description="layers of the task adapter, where they are others")
+    task_rank: int = Field(default=0, ge=0, le=256, description="its rank, where it is another; alpha / rank stays")
     hypernet: Hypernet | None = Field(
         default=None, description="the hypernetwork that predicts adapters; none: they are trained"
     )

@@ -53,6 +53,11 @@ MODES = {
 }
 
 
+def modes_with(*parameterizers: Parameterizer) -> tuple[str, ...]:
+    """Returns the names of the modes for which adapters of these kinds are enough."""
+    return tuple(name for name, mode in MODES.items() if mode.parameterizer in parameterizers)
+
+
 def weights_alone(recipe: Recipe) -> str:
     """Returns the name of the mode that answers from a recipe's adapters, without text."""
     fitting = (mode for mode in MODES.values() if mode.weights and not mode.text)

@@ -20,10 +20,12 @@ from paramrag.analyze.similarity import Control, similarity
 from paramrag.errors import ConfigError
 from paramrag.evaluate.questions import Question
 from paramrag.evaluate.statistics import Estimate
-from paramrag.pipeline import MODES
+from paramrag.pipeline import modes_with
 from tiny import random_rows
 
 from .conftest import RECIPE, Pipelines
+
+MODES = modes_with("static")
 
 NAMES = ("knowledge", "similarity", "collapse", "layers", "attention", "override", "explanation")
 

@@ -15,9 +15,11 @@ from paramrag.analyze.responses import answer_ids, cases
 from paramrag.errors import ConfigError, EvaluationError
 from paramrag.evaluate.questions import Question
 from paramrag.evaluate.statistics import paired_difference
-from paramrag.pipeline import MODES
+from paramrag.pipeline import modes_with
 
 from .conftest import Pipelines
+
+MODES = modes_with("static")
 
 
 def test_values_are_the_means_of_the_score_by_question(pipeline: Pipelines, questions: list[Question]) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from paramrag.pipeline import MODES as ALL_MODES
+from paramrag.pipeline import modes_with
 
 from .conftest import Run
 
-MODES = [name for name, mode in ALL_MODES.items() if mode.parameterizer == "static"]
+MODES = modes_with("static")
 QUESTION = "Who designed the Zorbik Tower?"
 Copy = Callable[[Path], Path]
 

@@ -71,15 +71,14 @@ def run(
     if figure and not explain:
         raise typer.BadParameter("it draws the explanation; add --explain", param_hint="--figure")
     check_figure(figure)
-    from ..pipeline import MODES, Pipeline
+    from ..pipeline import MODES, Pipeline, modes_with
 
     collection = open_collection(directory)
     with bars(quiet=json) as progress:
         engine = load_engine(model, device, dtype, progress)
     modes = [mode]
     if compare:
-        predicted = has_predicted(collection, engine)
-        modes = [name for name, entry in MODES.items() if entry.parameterizer == "static" or predicted]
+        modes = list(modes_with("static", "dynamic") if has_predicted(collection, engine) else modes_with("static"))
     recipes = choose_recipes(collection, engine, recipe, modes)
 
     def pipeline(name: str) -> Pipeline:

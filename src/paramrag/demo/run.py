@@ -20,7 +20,7 @@ from ..evaluate import JudgedPassage, Question, Sample, Summary, evaluate
 from ..infer import Engine
 from ..models import load_base
 from ..parameterize import GIVEN_ITEMS, EncodeReport, StaticParameterizer
-from ..pipeline import MODES, Pipeline
+from ..pipeline import Pipeline, modes_with
 from ..store import Collection
 from ..types import Progress, content_hash
 from .loader import DemoQuestion, demo_items, demo_passages, demo_questions
@@ -29,7 +29,7 @@ QUESTIONS = 20
 """Questions asked by default: four answers to one take two cores three seconds, and encoding takes most of the five
 minutes that the demo may take."""
 TOP_K = 3
-_MODES = tuple(name for name, mode in MODES.items() if mode.parameterizer == "static")
+_MODES = modes_with("static")
 BATCH = 16
 EXAMPLE_KINDS = ("single", "paraphrase", "conflict")
 """Of each of these kinds, the first question asked is shown as an example, whatever came out."""

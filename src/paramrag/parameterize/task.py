@@ -24,15 +24,13 @@ from .trainer import Failed, train_sequences
 
 PASSAGES = 12
 """Passages of the shipped corpus that it learns from."""
-_SHARED = {"task": False, "hypernet": None, "checkpoint": "", "refine": 0}
-"""Settings that a task adapter does not depend on: predicted and trained adapters of one layout share it."""
 EPOCHS = 2
 """Few passes: it is to learn how to answer, not these answers."""
 
 
 def task_adapter(engine: Engine, recipe: Recipe) -> Injection:
     """Returns the task adapter of a model and recipe: trained the first time (about a minute), then from the cache."""
-    recipe = recipe.model_copy(update=_SHARED)
+    recipe = _task_recipe(recipe)
 
     def build(folder: Path) -> None:
         from ..demo import demo_items, demo_passages
@@ -43,6 +41,14 @@ def task_adapter(engine: Engine, recipe: Recipe) -> Injection:
 
     folder = build_once(cache_folder() / "task" / f"{engine.fingerprint}-{recipe.id}", build)
     return concat(engine.layout(recipe), np.load(folder / "row.npy")[None], [1.0], recipe.activation)
+
+
+def _task_recipe(recipe: Recipe) -> Recipe:
+    """Returns what the task adapter is made under: the recipe without what passages' adapters alone depend on."""
+    rank = recipe.task_rank or recipe.rank
+    own = {"rank": rank, "alpha": recipe.alpha * rank / recipe.rank, "layers": recipe.task_layers or recipe.layers}
+    off = {"task": False, "task_layers": "", "task_rank": 0, "hypernet": None, "checkpoint": "", "refine": 0}
+    return recipe.model_copy(update=own | off)
 
 
 def train_task(engine: Engine, recipe: Recipe, corpus: Sequence[tuple[Passage, Sequence[TrainingItem]]]) -> Adapter:

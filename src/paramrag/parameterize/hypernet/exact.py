@@ -37,7 +37,7 @@ class ExactBatch:
         self.readings = Readings.of([example.reading for example in batch], base.device)
         self.count = len(batch)
         made = [sequences(base, recipe, example.passage, example.items) for example in batch]
-        limit = recipe.hypernet.items if recipe.hypernet else None
+        limit = 1 if recipe.training_set == "prag" else None  # DyPRAG's code takes the first sequence of a passage
         numbered = [(at, one) for at, own in enumerate(made) for one in own[:limit]]
         numbered.sort(key=lambda entry: len(entry[1].tail))
         self.items = len(numbered)

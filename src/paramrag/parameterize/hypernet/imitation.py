@@ -10,6 +10,7 @@ Shapes: N passages of a batch, P numbers per row.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from ..trainer import train
 from .examples import CONTEXT_TOKENS, Example
 
 TRAINED_TOGETHER = 4
+TRAINED_ALPHA = 32.0
+"""Of the adapters to imitate (arXiv 2501.15915); what the hypernetwork gives is used without alpha / rank."""
 
 
 class Imitation:
@@ -55,7 +58,7 @@ class Imitation:
         left = [example for example in found if example.passage.id not in targets]
         for start in range(0, len(left), TRAINED_TOGETHER):
             batch = [(one.passage, one.items) for one in left[start : start + TRAINED_TOGETHER]]
-            for made in train(engine.base, recipe, engine.layout(recipe), batch):
+            for made in train(engine.base, recipe, replace(engine.layout(recipe), alpha=TRAINED_ALPHA), batch):
                 if not isinstance(made, Adapter):
                     raise TrainingError(f"no adapter to imitate: {made.reason}")
                 targets[made.key.passage_id] = made.row
@@ -80,16 +83,16 @@ class Imitation:
     def _divergence(self, row: torch.Tensor, target: torch.Tensor, example: Example) -> torch.Tensor:
         base = self._engine.base
         one: list[TrainingSequence] = sequences(base, self._recipe, example.passage, example.items)[:1]
-        with injected(base, self._factors(target)):
+        with injected(base, self._factors(target, TRAINED_ALPHA / self._layout.rank)):
             taught = lessons(base, one, self._layout.layers, CONTEXT_TOKENS)  # no open context: the sequence itself
         replay = Replay(base, one, self._layout.layers, Contexts(base, [one[0].context], CONTEXT_TOKENS), taught)
-        with injected(base, self._factors(row)):
+        with injected(base, self._factors(row, self._layout.scale)):
             found = replay.losses(torch.zeros(1, dtype=torch.long, device=row.device))
         assert found.divergence is not None
         return found.divergence.sum()
 
-    def _factors(self, row: torch.Tensor) -> BatchFactors:
-        views, scale = self._layout.views(row), self._layout.scale
+    def _factors(self, row: torch.Tensor, scale: float) -> BatchFactors:
+        views = self._layout.views(row)
         return BatchFactors(
             self._layout.layers,
             {name: a[:, None] for name, (a, _) in views.items()},

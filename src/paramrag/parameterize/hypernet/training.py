@@ -50,7 +50,7 @@ DECAY = 0.4
 """Share of a phase in which the learning rate falls to nothing."""
 EXACT_RATE = 0.3
 """Learning rate of the exact phase, of the peak: it corrects what the direct one has learnt."""
-SIZES_RATE = 3.0
+SIZES_RATE = 12.0
 """That of the few numbers that say how much of a part is used, of the others'."""
 CHECK_STEPS = {"direct": 100, "exact": 10}
 """Steps between two checks on held-out passages."""

@@ -76,7 +76,7 @@ async function askModel(model, lora, signal) {
       stream_options: { include_usage: true },
       references: true,
     };
-    if (lora && /pt?-rag$/.test(mode)) body.lora = lora;
+    if (lora && (mode === "p-rag" || mode === "pt-rag")) body.lora = lora;
     const response = await call("v1/chat/completions", { method: "POST", body: JSON.stringify(body), signal });
     for await (const chunk of events(response)) {
       if (chunk.error) throw new Error(chunk.error.message);
