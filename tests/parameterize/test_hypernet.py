@@ -26,7 +26,9 @@ from paramrag.store import Collection
 from paramrag.store.peft import export_peft
 from tiny import make_passage, tiny_base
 
-SMALL = Hypernet(width=16, blocks=1, heads=2, basis=8, passages=6, items=2, batch_passages=3, exact_epochs=2)
+SMALL = Hypernet(
+    refine_rate=0.01, width=16, blocks=1, heads=2, basis=8, passages=6, items=2, batch_passages=3, exact_epochs=2
+)
 TINY = Recipe(
     name="tiny",
     rank=2,
@@ -285,7 +287,7 @@ def test_refining_starts_from_the_prediction_and_lowers_the_loss(checkpoint: Pat
     assert all(adapter.stats["steps"] == 6 for adapter in made)
     assert all(adapter.stats["loss"] < adapter.stats["first_loss"] for adapter in made)
     still = DynamicParameterizer(engine, checkpoint, refine=1)
-    still.recipe = still.recipe.model_copy(update={"learning_rate": 1e-12})
+    still.recipe = with_settings(still.recipe, refine_rate=1e-12)
     for adapter, row in zip(still.refined(pairs, rows), rows, strict=True):
         np.testing.assert_allclose(adapter.row, row, atol=1e-7)
 

@@ -37,6 +37,10 @@ def train(
     recipe: Annotated[
         str, typer.Option(metavar="NAME", help="dynamic, dyprag-paper, or a YAML file with a hypernet section.")
     ] = "dynamic",
+    start: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Go on from this hypernetwork, on the passages given now."),
+    ] = None,
     passages: Annotated[
         int | None, typer.Option(min=0, help="Invented passages to learn from, instead of the recipe's number.")
     ] = None,
@@ -52,7 +56,7 @@ def train(
     held out. Interrupted, it goes on where it was when it is run again. Curves are in FOLDER/curves.jsonl.
     """
     from ..config import load_recipe
-    from ..parameterize import HyperTraining
+    from ..parameterize import HyperTraining, load_hypernet
 
     chosen = load_recipe(recipe)
     if passages is not None and chosen.hypernet:
@@ -60,7 +64,8 @@ def train(
     with resumable("Nothing is lost; run the same command again to go on."), bars(quiet=json) as progress:
         engine = load_engine(model, device, dtype, progress)
         given = [pair for directory in directories or () for pair in _pairs(engine, chosen, directory, limit, progress)]
-        report = HyperTraining(engine, chosen, out, given, progress=progress).run()
+        predictor = load_hypernet(start, engine) if start else None
+        report = HyperTraining(engine, chosen, out, given, start=predictor, progress=progress).run()
     alarms = report.collapse(engine.layout(chosen)).alarms
     if json:
         emit(report.to_json() | {"alarms": list(alarms)})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,4 +120,10 @@ class DynamicParameterizer:
         """Trains predicted rows [N, P] on the items of their passages, for the recipe's `refine` steps."""
         start = {passage.id: row for (passage, _), row in zip(pairs, rows, strict=True)}
         beneath = task_adapter(self.engine, self.recipe) if self.recipe.task else None
-        return train(self.engine.base, self.recipe, self.layout, pairs, beneath=beneath, start=start)
+        assert self.recipe.hypernet
+        recipe = self.recipe.model_copy(update={"learning_rate": self.recipe.hypernet.refine_rate})
+        for made in train(self.engine.base, recipe, self.layout, pairs, beneath=beneath, start=start):
+            if isinstance(made, Adapter):
+                yield replace(made, key=replace(made.key, recipe=self.recipe.id))
+            else:
+                yield made

@@ -63,6 +63,7 @@ _ROLES = _words("""
     physicist pilot planner producer programmer psychologist ranger repairer researcher restorer scientist secretary
     solicitor specialist supervisor surgeon surveyor teacher technician therapist trader translator valuer warden
 """)
+_GRADES = _words("assistant associate chartered chief deputy junior principal regional senior trainee")
 _JOBS = _words("""
     accountant acrobat actor actuary anaesthetist archaeologist astronomer auctioneer baker banker barber barrister
     biologist blacksmith bookbinder bookseller botanist brewer bricklayer butcher cabinet maker carpenter
@@ -159,14 +160,19 @@ def _place(random: Random, _: str = "") -> str:
 
 
 def _job(random: Random, _: str) -> str:
-    if random.random() < 0.4:
+    drawn = random.random()
+    if drawn < 0.3:
         return random.choice(_JOBS)
-    return f"{random.choice(_FIELDS)} {random.choice(_ROLES)}"
+    job = f"{random.choice(_FIELDS)} {random.choice(_ROLES)}"
+    return job if drawn < 0.75 else f"{random.choice((*_FIELDS, *_GRADES))} {job}"
 
 
 def _pastime(random: Random, _: str) -> str:
-    if random.random() < 0.5:
+    drawn = random.random()
+    if drawn < 0.5:
         return random.choice(_PASTIMES)
+    if drawn < 0.6:
+        return f"{random.choice(_DOINGS)} {random.choice(_OBJECTS)}s"
     return f"{random.choice(_OBJECTS)} {random.choice(_DOINGS)}"
 
 
@@ -195,6 +201,7 @@ def _one_of(values: Sequence[str]) -> Callable[[Random, str], str]:
 def _kin(name: str, *, plural: str = "") -> _Relation:
     """A relative; `plural` gives the other name of a list of several."""
     asks = ["Who is the {n} of {s}?", "Who is {s}'s {n}?", "What is the name of {s}'s {n}?", "{s} has which {n}?"]
+    asks += ["What is the {n} of {s} called?", "The {n} of {s} is who?"]
     says = ["The {n} of {s} is {v}.", "{s}'s {n} is {v}.", "{v} is the {n} of {s}."]
     if plural:
         asks = ["Who are the {n} of {s}?", "Who are {s}'s {n}?", "What are the names of {s}'s {n}?"]
@@ -209,6 +216,7 @@ _BORN = (
     "What is the date of birth of {s}?",
     "What is {s}'s birth date?",
     "{s} was born on what day?",
+    "What is the birthday of {s}?",
 )
 _PERSON = (
     _Relation(
@@ -222,6 +230,8 @@ _PERSON = (
             "What is {s}'s job?",
             "Which profession does {s} have?",
             "What kind of work does {s} do?",
+            "What work is {s} paid for?",
+            "{s} has what occupation?",
         ),
     ),
     _Relation(
@@ -234,6 +244,8 @@ _PERSON = (
             "What does {s} enjoy in spare time?",
             "What pastime does {s} have?",
             "Which hobby does {s} pursue?",
+            "How does {s} spend free time?",
+            "{s} has what hobby?",
         ),
     ),
     _Relation("date of birth", _date, ("{s} was born on {v}.", "Born on {v}, {s} is still remembered."), _BORN),
@@ -411,15 +423,12 @@ def _made(
     random: Random, subject: str, relations: tuple[_Relation, ...], plain: float
 ) -> tuple[Passage, list[TrainingItem]]:
     """Returns a passage about a subject; `plain`: the probability that it is lines of one form, as in phantom-wiki."""
-    chosen = random.sample(relations, k=min(len(relations), random.randint(3, 8)))
+    lined = random.random() < plain
+    most = 13 if lined else 8
+    chosen = random.sample(relations, k=min(len(relations), random.randint(4 if lined else 3, most)))
     facts = [(relation, relation.value(random, subject)) for relation in chosen]
-    if random.random() < plain:
-        lines = [
-            f"The {relation.name} of {subject} {'are' if relation.value is _people else 'is'} {value}."
-            for relation, value in facts
-        ]
-        body = "\n".join(lines)
-        text = f"# {subject}\n\n## {random.choice(('Attributes', 'Family', 'Facts', 'About'))}\n{body}"
+    if lined:
+        text = _lines(subject, facts, random)
     else:
         surname = subject.split()[-1]
         told = []
@@ -434,6 +443,19 @@ def _made(
         for ask in relation.asks:
             items.append(TrainingItem(passage.id, ask.format(s=subject), value, "qa", (start, start + len(value))))
     return passage, items
+
+
+def _lines(subject: str, facts: Sequence[tuple[_Relation, str]], random: Random) -> str:
+    """Returns a fact a line, family and friends under headings of their own, as phantom-wiki writes."""
+    parts: dict[str, list[str]] = {"Family": [], "Friends": [], random.choice(("Attributes", "Facts", "About")): []}
+    *_, last = parts
+    for relation, value in facts:
+        kin = relation.value in (_people, _relative)
+        heading = last if not kin else "Friends" if relation.name.startswith("friend") else "Family"
+        verb = "are" if relation.value is _people else "is"
+        parts[heading].append(f"The {relation.name} of {subject} {verb} {value}.")
+    told = [f"## {heading}\n" + "\n".join(lines) for heading, lines in parts.items() if lines]
+    return "\n\n".join([f"# {subject}", *told])
 
 
 def _article(sentence: str) -> str:

@@ -34,7 +34,7 @@ from ...store.layout import AdapterLayout
 from ...types import Progress, content_hash
 from ..task import task_adapter
 from .attention import AttentionHypernet
-from .checkpoint import all_finite, fresh_network, save_hypernet
+from .checkpoint import Predictor, all_finite, fresh_network, save_hypernet
 from .corpus import Corpus, Pairs, corpus
 from .direct import DirectBatch
 from .exact import ExactBatch
@@ -116,7 +116,14 @@ class HyperTraining:
     """One training, in one folder."""
 
     def __init__(
-        self, engine: Engine, recipe: Recipe, out: str | Path, given: Pairs = (), *, progress: Progress | None = None
+        self,
+        engine: Engine,
+        recipe: Recipe,
+        out: str | Path,
+        given: Pairs = (),
+        *,
+        start: Predictor | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Makes what is learnt from, or finds it.
 
@@ -125,6 +132,7 @@ class HyperTraining:
             recipe: with a hypernet section.
             out: folder of the checkpoint; a training that was interrupted there goes on.
             given: passages with training items to learn from, beside invented ones.
+            start: a hypernetwork of the same shape to go on from, instead of random weights.
 
         Raises:
             ConfigError: the recipe has no hypernet section, there is nothing to learn from, or the folder holds another
@@ -135,7 +143,15 @@ class HyperTraining:
         self._engine, self._recipe, self._settings = engine, recipe, recipe.hypernet
         self._folder, self._progress = Path(out), progress
         self._layout = engine.layout(recipe)
-        self._claim(given)
+        self._fresh = start is None
+        if start:
+            try:
+                self._network.load_state_dict(start.network.state_dict())
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"the hypernetwork to start from has another shape: {error}; take its recipe, or start anew"
+                ) from error
+        self._claim(given, start.recipe.checkpoint if start else "")
         self._corpus: Corpus = corpus(engine, recipe, given, self._folder / "examples", progress)
         if len(self._corpus.train) < 2 or len(self._corpus.held) < 2:
             raise ConfigError(
@@ -260,16 +276,21 @@ class HyperTraining:
     def _prepare(self) -> None:
         """Tells the network how large inner activations are: their spread over the first passages' answers."""
         network = self._network
-        if isinstance(network, AttentionHypernet) and "down_proj" in self._recipe.modules:
+        if self._fresh and isinstance(network, AttentionHypernet) and "down_proj" in self._recipe.modules:
             inner_MLI = torch.cat([example.traces.inner.float() for example in self._corpus.train[:200]])
             network.set_scales(inner_MLI.std(0) + 1e-3)
 
     # On disk
 
-    def _claim(self, given: Pairs) -> None:
+    def _claim(self, given: Pairs, start: str) -> None:
         """Takes the folder for this training."""
         passages = sorted(passage.id for passage, _ in given)
-        mine = {"base": self._engine.fingerprint, "recipe": self._recipe.id, "passages": content_hash(*passages)}
+        mine = {
+            "base": self._engine.fingerprint,
+            "recipe": self._recipe.id,
+            "passages": content_hash(*passages),
+            "start": start,
+        }
         path = self._folder / "training.json"
         if path.is_file():
             if (found := json.loads(path.read_text("utf-8"))) != mine:
