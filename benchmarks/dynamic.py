@@ -8,7 +8,7 @@ dyprag-paper. Collection and adapters are kept in --work, so that an interrupted
 
 Invented people (phantomwiki): each is asked for facts of the passage in wordings that no hypernetwork was trained on,
 and the file's own questions about one person are asked too. Closed book under the own predicted adapter (`dyp-own`),
-that of another person (`dyp-swapped`), the trained one (`p-own`), and predicted ones refined for 2, 4 and 8 steps on
+that of another person (`dyp-swapped`), the trained one (`p-own`), and predicted ones refined for 2 to 32 steps on
 items by rules; then with BM25's three passages in the prompt, alone (`t-rag`), with the task adapter (`t-rag task`),
 and with the passages' predicted adapters (`dypt-rag`). PopQA: the latter three. Geometry: whole updates of the people's
 adapters; for the AUROC each person is cut into two passages, and a pair is relevant if both are of one person.
@@ -43,7 +43,7 @@ from paramrag.types import Injection
 
 TOP_K = 3
 BATCH = 16
-STEPS = (2, 4, 8)
+STEPS = (2, 4, 8, 32)
 FACTS = 4
 """Questions about a person, besides the file's own."""
 WORDINGS = {

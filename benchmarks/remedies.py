@@ -23,8 +23,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without copying": {"copying": False},
     "without hinge and copying": {"contrast_weight": 0.0, "copying": False},
     "with distractors": {"distractors": 0.5},
-    "last token alone, published MLPs": {"encoder": "last-token", "width": 32, "copying": False},
-    "last token alone, no hinge": {"encoder": "last-token", "width": 32, "copying": False, "contrast_weight": 0.0},
+    "last token alone (published MLPs)": {"encoder": "last-token", "width": 32, "copying": False},
+    "last token alone without the hinge": {
+        "encoder": "last-token",
+        "width": 32,
+        "copying": False,
+        "contrast_weight": 0.0,
+    },
 }
 SHOWN = ("held_loss", "swapped_loss", "said", "swapped_said", "mean_cosine", "effective_rank", "distance_from_mean")
 

@@ -24,7 +24,7 @@ from .static import EncodeReport, StaticParameterizer, missing_passages
 from .task import task_adapter
 from .trainer import Failed, train
 
-BATCH_PASSAGES = 8
+BATCH_PASSAGES = 4
 """Passages predicted together, and stored in one commit."""
 
 
