@@ -19,9 +19,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .errors import ConfigError, did_you_mean
 from .types import Activation, content_hash
 
+Parameterizer = Literal["static", "dynamic"]
+"""Who makes adapters: training, or a hypernetwork."""
 ModuleName = Literal["gate_proj", "up_proj", "down_proj"]
 MODULE_NAMES: tuple[ModuleName, ...] = ("gate_proj", "up_proj", "down_proj")
-_OFF = (("task", False),)  # left out of the id: settings that came later, so that older adapters keep theirs
+_OFF: tuple[tuple[str, Any], ...] = (
+    ("task", False),
+    ("task_layers", ""),
+    ("task_rank", 0),
+    ("hypernet", None),
+    ("checkpoint", ""),
+    ("refine", 0),
+)
+# left out of the id where they are off: settings that came later, so that older adapters keep theirs
 _NAMED_LAYERS = ("all", "first-half", "last-half", "last-quarter", "last")
 
 
@@ -35,6 +45,63 @@ class Augmentation(BaseModel):
     )
     questions: int = Field(default=16, ge=0, le=200, description="question-answer items wanted per passage")
     rewrites: int = Field(default=0, ge=0, le=20, description="rewrites of the passage, as in PRAG")
+
+
+class Hypernet(BaseModel):
+    """How a hypernetwork predicts adapters, and how it learns to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: Literal["attention", "last-token"] = Field(
+        default="attention",
+        description="attention: queries per layer, module and rank over the passage's tokens; last-token: as published",
+    )
+    depths: tuple[float, ...] = Field(
+        default=(0.0, 0.13, 0.27, 0.47),
+        min_length=1,
+        description="how deep into the base model to read the passage's tokens, 0: embeddings, 1: last layer's output",
+    )
+    width: int = Field(default=192, ge=4, le=4096, description="width of the encoder; of the published one's MLPs")
+    blocks: int = Field(default=2, ge=0, le=16, description="self-attention blocks over the passage's tokens")
+    heads: int = Field(default=4, ge=1, le=64, description="attention heads; divides width")
+    basis: int = Field(default=64, ge=1, le=1024, description="directions that predicted factors are mixed from")
+    copying: bool = Field(default=True, description="let factors copy embeddings of the passage's tokens")
+    contrast_weight: float = Field(
+        default=0.3, ge=0, description="weight of the hinge: the own adapter must beat another passage's"
+    )
+    margin: float = Field(default=3.0, gt=0, description="by how much, in nats per label")
+    distractors: float = Field(
+        default=0.0, ge=0, le=1, description="share of steps in which another passage's adapter is added to the own"
+    )
+    regress_weight: float = Field(
+        default=0.0, ge=0, description="weight of the squared error to trained adapters' factors, as published"
+    )
+    imitate_weight: float = Field(
+        default=0.0, ge=0, description="weight of the divergence from the model with the trained adapter, as published"
+    )
+    passages: int = Field(default=624, ge=0, description="invented passages to learn from, beside those of collections")
+    items: int = Field(default=5, ge=1, description="most training items of a passage, one for each answer")
+    batch_passages: int = Field(default=16, ge=1, description="passages of an optimiser step")
+    direct_epochs: int = Field(
+        default=8, ge=0, description="passes with each adapter's term carried straight to the output: cheap"
+    )
+    exact_epochs: float = Field(
+        default=0.2, ge=0, description="passes through the adapted layers, which cost some twenty times as much"
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate of AdamW")
+    clip: float = Field(default=1.0, ge=0, description="gradient norm limit; 0: none")
+    refine_rate: float = Field(
+        default=3e-4, gt=0, description="learning rate of refining; a trained start's would undo the prediction"
+    )
+    patience: int = Field(default=6, ge=1, description="checks without a better held-out loss before it stops")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Hypernet:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads, {self.heads}")
+        if any(not 0 <= depth <= 1 for depth in self.depths):
+            raise ValueError(f"depths {list(self.depths)} are not all between 0 and 1")
+        return self
 
 
 class Recipe(BaseModel):
@@ -76,6 +143,13 @@ class Recipe(BaseModel):
     task: bool = Field(
         default=False, description="train on top of the shared task adapter, which is then on beneath the passages'"
     )
+    task_layers: str = Field(default="", description="layers of the task adapter, where they are others")
+    task_rank: int = Field(default=0, ge=0, le=256, description="its rank, where it is another; alpha / rank stays")
+    hypernet: Hypernet | None = Field(
+        default=None, description="the hypernetwork that predicts adapters; none: they are trained"
+    )
+    checkpoint: str = Field(default="", description="content hash of the trained hypernetwork; it sets this itself")
+    refine: int = Field(default=0, ge=0, description="training steps from a predicted adapter on")
     seed: int = Field(default=0, ge=0, description="decides initial values and order, per passage")
     augmentation: Augmentation = Field(default_factory=Augmentation, description="how training items are made")
 
@@ -105,6 +179,11 @@ class Recipe(BaseModel):
         return self.kl_weight > 0 or self.state_weight > 0
 
     @property
+    def parameterizer(self) -> Parameterizer:
+        """Who makes its adapters."""
+        return "dynamic" if self.checkpoint else "static"
+
+    @property
     def id(self) -> str:
         """Content hash over everything but the name."""
         content = self.model_dump(mode="json", exclude={"name"})
@@ -132,6 +211,9 @@ class Recipe(BaseModel):
                 f"recipe {self.name!r} adapts layers {self.layers}, the model has layers 0 to {count - 1}"
             )
         return tuple(sorted(chosen))
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {"augmentation": Augmentation, "hypernet": Hypernet}
 
 
 def load_recipe(source: str | Path | Recipe) -> Recipe:
@@ -176,7 +258,7 @@ def parse_recipe(data: dict[str, Any], source: str = "recipe") -> Recipe:
 def _explain(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        model = Augmentation if len(problem["loc"]) > 1 else Recipe
+        model = _SECTIONS.get(str(problem["loc"][0]), Recipe) if len(problem["loc"]) > 1 else Recipe
         return f"unknown setting {where!r}: {did_you_mean(str(problem['loc'][-1]), model.model_fields)}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {message} (got {problem['input']!r})" if where else message

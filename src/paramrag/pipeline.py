@@ -1,6 +1,7 @@
 """retrieve -> adapters -> aggregate -> inject -> generate: one question from hits to answer, in every mode.
 
-A mode only says how many of the retrieved passages go into the text and how many into the weights.
+A mode only says how many of the retrieved passages go into the text, how many into the weights, and who made the
+adapters.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .aggregate import aggregator as aggregator_of
 from .aggregate import weighting as weighting_of
 from .aggregate.joining import join
 from .conditions import Conditions
-from .config import Recipe, load_recipe
+from .config import Parameterizer, Recipe, load_recipe
 from .errors import ConfigError, NotFoundError, did_you_mean
 from .infer import Completion, Engine, Request, surest
 from .models import prompt_ids
@@ -38,6 +39,8 @@ class Mode:
     """Whether their adapters are injected."""
     apart: bool = False
     """Whether text and weights answer apart, and the surer answer is given: late fusion."""
+    parameterizer: Parameterizer = "static"
+    """Who made these adapters: training, or a hypernetwork."""
 
 
 MODES = {
@@ -48,12 +51,23 @@ MODES = {
         Mode("p-rag", text=False, weights=True),
         Mode("pt-rag", text=True, weights=True),
         Mode("pt-rag-late", text=True, weights=True, apart=True),
+        Mode("dyp-rag", text=False, weights=True, parameterizer="dynamic"),
+        Mode("dypt-rag", text=True, weights=True, parameterizer="dynamic"),
     )
 }
 
 
-TOGETHER = tuple(mode.name for mode in MODES.values() if not mode.apart)
-"""Names of the modes that answer once."""
+def modes_with(*parameterizers: Parameterizer, apart: bool = True) -> tuple[str, ...]:
+    """Returns the names of the modes for which adapters of these kinds are enough; `apart`: also those that answer
+    twice."""
+    fitting = (mode for mode in MODES.values() if mode.parameterizer in parameterizers)
+    return tuple(mode.name for mode in fitting if apart or not mode.apart)
+
+
+def weights_alone(recipe: Recipe) -> str:
+    """Returns the name of the mode that answers from a recipe's adapters, without text."""
+    fitting = (mode for mode in MODES.values() if mode.weights and not mode.text)
+    return next(mode.name for mode in fitting if mode.parameterizer == recipe.parameterizer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +126,9 @@ class Pipeline:
         """Settles everything but the question.
 
         Args:
-            mode: vanilla, t-rag, p-rag, pt-rag or pt-rag-late. The last asks twice, once with the passages in the
-                prompt and the task adapter on to read them, once closed book with their adapters, and gives the
-                answer whose tokens were likelier.
+            mode: vanilla, t-rag, p-rag, pt-rag or pt-rag-late; dyp-rag or dypt-rag for predicted adapters. pt-rag-late
+                asks twice, once with the passages in the prompt and the task adapter on to read them, once closed book
+                with their adapters, and gives the answer whose tokens were likelier.
             top_k: passages to retrieve.
             text_k: how many of them go into the prompt; None takes what the mode says (all or none).
             adapter_k: how many of them go into the weights; None takes what the mode says.
@@ -127,7 +141,8 @@ class Pipeline:
             conditions: noise in text or adapters, damage to adapters; None for none.
 
         Raises:
-            ConfigError: an unknown mode or rule, or counts that do not fit.
+            ConfigError: an unknown mode or rule, counts that do not fit, or a recipe whose adapters the mode does not
+                inject.
         """
         if mode not in MODES:
             raise ConfigError(f"unknown mode {mode!r}: {did_you_mean(mode, MODES)}")
@@ -138,6 +153,12 @@ class Pipeline:
         self.adapter_k = _count("adapter_k", adapter_k, top_k if self.mode.weights else 0)
         self.top_k = max(self.text_k, self.adapter_k)
         self.recipe = load_recipe(recipe)
+        if self.mode.weights and self.mode.parameterizer != self.recipe.parameterizer:
+            raise ConfigError(
+                f"mode {mode} injects {_MADE[self.mode.parameterizer]} adapters, those of recipe {self.recipe.name!r} "
+                f"are {_MADE[self.recipe.parameterizer]}; use mode {weights_alone(self.recipe)} or its like with text, "
+                "or another recipe"
+            )
         self._retriever = retriever_of(retriever, collection) if isinstance(retriever, str) else retriever
         self.aggregate, self._weigh = aggregator_of(aggregator), weighting_of(weighting)
         self._settings: dict[str, Any] = {
@@ -313,7 +334,8 @@ class Pipeline:
         except NotFoundError as error:
             raise NotFoundError(
                 f"{error}\nMode {self.mode.name} injects adapters of recipe {recipe.name!r} ({recipe.id}) for "
-                f"{self.engine.base.name}; make them with `paramrag encode`, or ask in mode t-rag"
+                f"{self.engine.base.name}; make them with `paramrag encode{_HOW[recipe.parameterizer]}`, or "
+                "ask in mode t-rag"
             ) from error
         if self._conditions.rows:
             rows = self._conditions.rows(layout, rows, passage_ids)
@@ -340,6 +362,10 @@ class Pipeline:
             ),
             finish_reason=completion.finish_reason,
         )
+
+
+_MADE: dict[Parameterizer, str] = {"static": "trained", "dynamic": "predicted"}
+_HOW: dict[Parameterizer, str] = {"static": "", "dynamic": " --method dynamic --hypernet H"}
 
 
 def _count(name: str, given: int | None, default: int) -> int:

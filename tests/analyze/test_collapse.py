@@ -44,6 +44,26 @@ def test_unrelated_adapters_raise_none() -> None:
     assert found.energies.sum() == pytest.approx(1)
 
 
+def test_two_clusters_have_rank_two_and_are_told_apart() -> None:
+    rows = np.repeat(random_rows(LAYOUT, 2), 3, axis=0)
+    found = collapse(LAYOUT, rows, list("aaabbb"))
+    assert found.effective_rank == pytest.approx(2, abs=0.2)  # two random updates are not quite orthogonal
+    assert found.auroc == 1.0
+    assert found.distance_from_mean == pytest.approx(np.full(6, np.sqrt(0.5)), abs=0.15)
+
+
+def test_orthogonal_adapters_have_full_rank_and_no_cosine() -> None:
+    rows = np.zeros((4, LAYOUT.size), np.float32)
+    for a, b in LAYOUT.views(rows).values():
+        for number in range(4):
+            a[number, 0, 0, number], b[number, 0, 0, number] = 1.0, 1.0
+    found = collapse(LAYOUT, rows)
+    assert found.mean_cosine == pytest.approx(0)
+    assert found.effective_rank == pytest.approx(4)
+    assert found.distance_from_mean == pytest.approx(np.full(4, np.sqrt(0.75)))
+    assert found.alarms == ()
+
+
 def test_equals_the_dense_updates() -> None:
     rows = random_rows(LAYOUT, 5)
     stacked = np.stack(

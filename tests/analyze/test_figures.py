@@ -20,10 +20,12 @@ from paramrag.analyze.similarity import Control, similarity
 from paramrag.errors import ConfigError
 from paramrag.evaluate.questions import Question
 from paramrag.evaluate.statistics import Estimate
-from paramrag.pipeline import TOGETHER
+from paramrag.pipeline import modes_with
 from tiny import random_rows
 
 from .conftest import RECIPE, Pipelines
+
+MODES = modes_with("static", apart=False)
 
 NAMES = ("knowledge", "similarity", "collapse", "layers", "attention", "override", "explanation")
 
@@ -33,7 +35,9 @@ def drawn(pipeline: Pipelines, questions: list[Question]) -> dict[str, Any]:
     half = Estimate(0.5, 0.2, 0.8, 3)
     layout = pipeline("p-rag").engine.layout(RECIPE)
     rows = random_rows(layout, 6)
-    study = knowledge({mode: pipeline(mode) for mode in TOGETHER}, questions, response="gold", ecs=True)
+    study = knowledge(
+        {mode: pipeline(mode) for mode in modes_with("static", apart=False)}, questions, response="gold", ecs=True
+    )
     return {
         "knowledge": figures.knowledge_figure(study),
         "similarity": figures.similarity_figure(

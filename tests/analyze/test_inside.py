@@ -27,7 +27,7 @@ from paramrag.analyze.telling import (
 )
 from paramrag.errors import ConfigError
 from paramrag.evaluate import Question, paired_difference
-from paramrag.pipeline import TOGETHER
+from paramrag.pipeline import modes_with
 from paramrag.report.inside import ORDER, inside_section, read_inside
 from tiny import random_rows
 
@@ -43,7 +43,7 @@ def subject(collection: Collection, engine: Engine, questions: list[Question]) -
 
 
 def test_findings_are_those_of_the_curves(pipeline: Pipelines, questions: list[Question]) -> None:
-    study = knowledge({mode: pipeline(mode) for mode in TOGETHER}, questions, response="gold")
+    study = knowledge({mode: pipeline(mode) for mode in modes_with("static", apart=False)}, questions, response="gold")
     told = tell_knowledge(study)
     assert [finding.difference for finding in told.findings] == [
         curve.mean(range(3, 4)) for curve in study.differences().values()

@@ -15,13 +15,15 @@ from paramrag.analyze.responses import answer_ids, cases
 from paramrag.errors import ConfigError, EvaluationError
 from paramrag.evaluate.questions import Question
 from paramrag.evaluate.statistics import paired_difference
-from paramrag.pipeline import TOGETHER
+from paramrag.pipeline import modes_with
 
 from .conftest import Pipelines
 
+MODES = modes_with("static", apart=False)
+
 
 def test_values_are_the_means_of_the_score_by_question(pipeline: Pipelines, questions: list[Question]) -> None:
-    pipelines = {mode: pipeline(mode) for mode in TOGETHER}
+    pipelines = {mode: pipeline(mode) for mode in modes_with("static", apart=False)}
     found = knowledge(pipelines, questions, response="gold", ecs=True)
     base = pipelines["vanilla"].engine.base
     for mode, each in pipelines.items():
@@ -32,12 +34,12 @@ def test_values_are_the_means_of_the_score_by_question(pipeline: Pipelines, ques
             np.testing.assert_allclose(found.redeep_compat[mode].values[row], wanted.redeep_compat.mean(-1), atol=1e-5)
     assert set(found.changed) == {"p-rag", "pt-rag"}
     assert all(curve.values[:, 0].max() < 1e-6 < curve.values[:, 1:].min() for curve in found.changed.values())
-    assert set(found.ecs) == set(TOGETHER)
+    assert set(found.ecs) == set(modes_with("static", apart=False))
     assert (found.n, found.left_out) == (3, 0)
 
 
 def test_differences_are_paired(pipeline: Pipelines, questions: list[Question]) -> None:
-    found = knowledge({mode: pipeline(mode) for mode in TOGETHER}, questions, response="gold")
+    found = knowledge({mode: pipeline(mode) for mode in modes_with("static", apart=False)}, questions, response="gold")
     difference = found.differences()
     assert list(difference) == ["p-rag - vanilla", "pt-rag - t-rag"]
     first, other = found.pks["p-rag"].values[:, 2], found.pks["vanilla"].values[:, 2]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from paramrag.pipeline import MODES
+from paramrag.pipeline import modes_with
 
 from .conftest import Run
 
+MODES = modes_with("static")
 QUESTION = "Who designed the Zorbik Tower?"
 Copy = Callable[[Path], Path]
 

@@ -10,9 +10,11 @@ import pytest
 from paramrag.demo.loader import demo_items, demo_questions
 from paramrag.demo.run import DemoReport, as_question, run_demo, sample_questions
 from paramrag.errors import ConfigError
-from paramrag.pipeline import MODES
+from paramrag.pipeline import modes_with
 from paramrag.store import Collection
 from paramrag.types import Passage
+
+MODES = modes_with("static")
 
 RECIPE = "rank: 1\nepochs: 1\nlayers: last\naugmentation:\n  questions: 2\n"
 LIMIT = 9

@@ -22,6 +22,8 @@ from paramrag.types import Adapter, AdapterKey, Document
 from tiny import random_rows, tiny_base
 
 RECIPE = Recipe(layers="1-3", rank=1, epochs=2, augmentation=Augmentation(augmenter="rules", questions=3))
+PREDICTED = Recipe(name="predicted", layers="2-3", rank=1, checkpoint="0123")
+RECIPES = {"static": RECIPE, "dynamic": PREDICTED}
 TEXTS = {
     "tower": "The Zorbik Tower stands in Port Quell. Ottilie Varn designed the Zorbik Tower in 1912.",
     "mill": "The mill at Orrin was built by Teska Varn in 1871. It grinds barley for the valley of Orrin.",
@@ -49,21 +51,22 @@ Start = Callable[..., Any]
 
 
 def filled(directory: Path, engine: Engine) -> Collection:
-    """Three documents with random adapters."""
+    """Three documents with random adapters, as if trained and as if predicted."""
     collection = Collection.open(directory)
     collection.add([Document(name, name, text, cut(text, title=name)) for name, text in TEXTS.items()])
-    layout = engine.layout(RECIPE)
-    collection.put_recipe(RECIPE, engine.fingerprint, layout)
-    collection.put_adapters(
-        [
-            Adapter(
-                AdapterKey(passage_id, engine.fingerprint, RECIPE.id),
-                random_rows(layout, 1, seed=number, size=0.2)[0],
-                layout,
-            )
-            for number, passage_id in enumerate(collection.passage_ids())
-        ]
-    )
+    for shift, recipe in enumerate((RECIPE, PREDICTED)):
+        layout = engine.layout(recipe)
+        collection.put_recipe(recipe, engine.fingerprint, layout)
+        collection.put_adapters(
+            [
+                Adapter(
+                    AdapterKey(passage_id, engine.fingerprint, recipe.id),
+                    random_rows(layout, 1, seed=number + 10 * shift, size=0.2)[0],
+                    layout,
+                )
+                for number, passage_id in enumerate(collection.passage_ids())
+            ]
+        )
     return collection
 
 
@@ -72,7 +75,7 @@ def running(directory: Path, settings: Settings | None = None, *, max_batch: int
     """Runs a server for the time of a `with` block."""
     engine = Engine(tiny_base(), max_batch=max_batch, prefix_cache_bytes=1 << 20)
     collection = filled(directory, engine)
-    app = create_app(collection, engine, RECIPE, settings)
+    app = create_app(collection, engine, RECIPE, settings, predicted=PREDICTED)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=20))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -12,7 +12,7 @@ from paramrag import MODES, Pipeline
 from paramrag.models import chat_ids
 from paramrag.models.prompts import DEFAULT_SYSTEM, user_turn
 
-from .conftest import RECIPE, TEXTS, Running
+from .conftest import RECIPE, RECIPES, TEXTS, Running
 
 QUESTION = "Who designed the Zorbik Tower?"
 ASK = [{"role": "user", "content": QUESTION}]
@@ -30,7 +30,8 @@ def test_one_model_per_mode(client: OpenAI) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_chat_answers_as_the_pipeline_does(server: Running, client: OpenAI, mode: str) -> None:
-    expected = Pipeline(server.collection, server.engine, mode, recipe=RECIPE, max_new_tokens=7).ask(QUESTION)
+    recipe = RECIPES[MODES[mode].parameterizer]
+    expected = Pipeline(server.collection, server.engine, mode, recipe=recipe, max_new_tokens=7).ask(QUESTION)
     answer = client.chat.completions.create(
         model=f"tiny-llama:{mode}", messages=ASK, max_tokens=7, extra_body={"references": True}
     )

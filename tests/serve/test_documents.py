@@ -14,9 +14,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from paramrag import Engine
+from paramrag.config import Hypernet, Recipe
+from paramrag.corpus import cut
+from paramrag.parameterize import load_hypernet
+from paramrag.parameterize.hypernet.checkpoint import fresh_network, save_hypernet
 from paramrag.serve import Settings
+from paramrag.serve.documents import Encoder
+from paramrag.types import Document
+from tiny import tiny_base
 
-from .conftest import RECIPE, Running, running, wait_for
+from .conftest import RECIPE, Running, filled, running, wait_for
 
 NEW = "The lighthouse of Vell was painted green by Ansa Korrin in 1954. The lighthouse of Vell has 211 steps."
 ASK = [{"role": "user", "content": "Who painted the lighthouse of Vell?"}]
@@ -209,3 +217,25 @@ def text_of(name: str, version: int) -> str:
 def test_any_order_of_adding_removing_and_asking(server: Running) -> None:
     machine = type("Machine", (Documents,), {"server": server})
     run_state_machine_as_test(machine, settings=settings(max_examples=6, stateful_step_count=10, deadline=None))
+
+
+def test_a_hypernetwork_predicts_the_adapters_of_new_documents(tmp_path: Path) -> None:
+    engine = Engine(tiny_base())
+    recipe = Recipe(layers="2-3", rank=1, hypernet=Hypernet(width=8, heads=2, blocks=1, basis=4))
+    save_hypernet(tmp_path / "h", engine, recipe, fresh_network(engine, recipe))
+    predictor = load_hypernet(tmp_path / "h", engine)
+    collection = filled(tmp_path / "c", engine)
+    collection.add(
+        Document("bell", "bell", "bell", cut("The bell of Lome was cast by Arn Hult in 1790.", title="bell"))
+    )
+    (new,) = (document.passage_ids for document in collection.documents() if document.id == "bell")
+    encoder = Encoder(collection, engine, RECIPE, predictor, limit=5)
+    encoder.start()
+    try:
+        job = encoder.submit(new)
+        wait_for(lambda: job.state in ("done", "failed"))
+    finally:
+        encoder.stop()
+    assert (job.state, job.failed) == ("done", 0)
+    for made_by in (predictor.recipe, RECIPE):
+        assert set(new) <= collection.encoded(engine.fingerprint, made_by.id)

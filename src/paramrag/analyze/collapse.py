@@ -18,7 +18,7 @@ from ..errors import EvaluationError
 from ..evaluate.metrics import metric
 from ..evaluate.questions import Question
 from ..evaluate.statistics import Estimate, paired_difference, wilson
-from ..pipeline import Pipeline
+from ..pipeline import Pipeline, weights_alone
 from ..store.layout import AdapterLayout
 from ..types import Hit, Passage
 from .gold import gold_index
@@ -183,7 +183,7 @@ def swap_test(pipeline: Pipeline, questions: Sequence[Question], *, seed: int = 
             return [Hit(chosen[query], documents[chosen[query].id], 1.0)][:k]
 
         answers = Pipeline(
-            collection, engine, "p-rag", top_k=1, recipe=recipe, retriever=retrieve, weighting="uniform"
+            collection, engine, weights_alone(recipe), top_k=1, recipe=recipe, retriever=retrieve, weighting="uniform"
         ).ask_many([question.question for question in asked])
         scores.append(
             [has_answer.score(answer.text, question) for answer, question in zip(answers, asked, strict=True)]

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import ConfigError, ParamRAGError, did_you_mean
 from ..evaluate.questions import Question
-from ..pipeline import TOGETHER, Pipeline
+from ..pipeline import Pipeline, modes_with
 from ..types import Progress, content_hash
 from .attention import attention
 from .collapse import collapse, swap_test
@@ -92,7 +92,7 @@ Finished = tuple[Told, Mapping[str, Any], Any]
 
 def _pks(response: str) -> Callable[[Subject], Finished]:
     def run(subject: Subject) -> Finished:
-        modes = {mode: subject.pipeline(mode) for mode in TOGETHER}
+        modes = {mode: subject.pipeline(mode) for mode in modes_with("static", apart=False)}
         found = knowledge(modes, subject.questions, response=response, progress=subject.progress)
         return tell_knowledge(found), found.to_json(), knowledge_figure(found)
 

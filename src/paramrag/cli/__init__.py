@@ -19,6 +19,7 @@ from . import (
     compare,
     demo,
     doctor,
+    dynamic,
     encode,
     evaluate,
     exchange,
@@ -80,6 +81,7 @@ app.command("compare")(compare.run)
 app.command("report")(report.run)
 app.command("study")(study.run)
 app.add_typer(analyze.app, name="analyze")
+app.add_typer(dynamic.app, name="dynamic")
 app.add_typer(collection.app, name="collection")
 app.command("export")(exchange.export)
 app.command("import")(exchange.import_)

@@ -15,7 +15,7 @@ from .drawing import check_figure, draw_figure
 from .explanation import show_explanation
 from .outcome import PARTLY, complain
 from .progress import bars
-from .session import choose_recipe, load_engine, open_collection
+from .session import choose_recipes, has_predicted, load_engine, open_collection
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def run(
     directory: options.Directory,
     question: Annotated[str, typer.Argument(help="The question.")],
-    mode: Annotated[str, typer.Option(help="vanilla, t-rag, p-rag or pt-rag.")] = "pt-rag",
+    mode: Annotated[str, typer.Option(help="vanilla, t-rag, p-rag, pt-rag, dyp-rag or dypt-rag.")] = "pt-rag",
     compare: Annotated[bool, typer.Option("--compare", help="Ask in every mode and show them side by side.")] = False,
     top_k: options.TopK = 3,
     text_k: Annotated[int | None, typer.Option(min=0, help="Passages in the prompt, instead of the mode's.")] = None,
@@ -56,7 +56,7 @@ def run(
     """Ask a question.
 
     A mode says where the retrieved passages go: nowhere (vanilla), into the prompt (t-rag), into the weights as
-    adapters (p-rag), or both (pt-rag).
+    adapters (p-rag), or both (pt-rag). In dyp-rag and dypt-rag the adapters are those that a hypernetwork predicted.
     """
     if stream and (json or compare):
         raise typer.BadParameter(
@@ -71,12 +71,15 @@ def run(
     if figure and not explain:
         raise typer.BadParameter("it draws the explanation; add --explain", param_hint="--figure")
     check_figure(figure)
-    from ..pipeline import MODES, Pipeline
+    from ..pipeline import MODES, Pipeline, modes_with
 
     collection = open_collection(directory)
     with bars(quiet=json) as progress:
         engine = load_engine(model, device, dtype, progress)
-    chosen = choose_recipe(collection, engine, recipe)
+    modes = [mode]
+    if compare:
+        modes = list(modes_with("static", "dynamic") if has_predicted(collection, engine) else modes_with("static"))
+    recipes = choose_recipes(collection, engine, recipe, modes)
 
     def pipeline(name: str) -> Pipeline:
         return Pipeline(
@@ -86,7 +89,7 @@ def run(
             top_k=top_k,
             text_k=text_k,
             adapter_k=adapter_k,
-            recipe=chosen,
+            recipe=recipes[MODES[name].parameterizer] if name in MODES else recipes["static"],
             retriever=retriever,
             aggregator=aggregator,
             weighting=weighting,
@@ -98,7 +101,7 @@ def run(
         )
 
     if compare:
-        _compare({name: pipeline(name) for name in MODES}, question, json)
+        _compare({name: pipeline(name) for name in modes}, question, json)
     elif stream:
         _stream(pipeline(mode), question)
     elif explain:

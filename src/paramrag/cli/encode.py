@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
 _LISTED = 10
 
 
+class Method(StrEnum):
+    """How adapters are made."""
+
+    static = "static"
+    dynamic = "dynamic"
+
+
 class Storage(StrEnum):
     """Number formats of stored adapters."""
 
@@ -38,6 +47,15 @@ class Storage(StrEnum):
 def run(
     directory: options.Directory,
     recipe: options.RecipeName = None,
+    method: Annotated[
+        Method, typer.Option(help="Train adapters, or predict them with a hypernetwork.")
+    ] = Method.static,
+    hypernet: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Of --method dynamic: what `dynamic train` wrote.")
+    ] = None,
+    refine: Annotated[
+        int, typer.Option(min=0, metavar="STEPS", help="Of --method dynamic: training steps after the prediction.")
+    ] = 0,
     model: options.Model = options.DEFAULT_MODEL,
     augmenter: Annotated[
         str | None,
@@ -66,23 +84,31 @@ def run(
     First the training items of passages that have none, then their adapters. Interrupted, it goes on where it was
     when it is run again.
     """
-    from ..parameterize import StaticParameterizer
+    _check_method(method, hypernet, refine, recipe, dry_run)
+    from ..parameterize import DynamicParameterizer, StaticParameterizer, load_hypernet
 
     collection = open_collection(directory)
     with resumable(), bars(quiet=json) as progress:
         engine = load_engine(model, device, dtype, progress)
-        chosen = choose_recipe(collection, engine, recipe)
+        predictor = load_hypernet(hypernet, engine) if hypernet else None
+        chosen = predictor.recipe if predictor else choose_recipe(collection, engine, recipe, "static")
         if augmenter is not None:
             chosen = _augmented_by(augmenter, chosen)
-        augment = _augmenter(chosen, engine, base_url, prices, progress)
-        parameterizer = StaticParameterizer(
-            engine, chosen, augment=augment, storage=storage, workers=workers, memory=int(memory * 2**30)
-        )
+        augment = _augmenter(chosen, engine, base_url, prices, progress) if refine or not predictor else None
+        parameterizer: StaticParameterizer | DynamicParameterizer
+        if predictor:
+            predictor = replace(predictor, recipe=chosen)
+            parameterizer = DynamicParameterizer(engine, predictor, refine=refine, augment=augment, storage=storage)
+            chosen = parameterizer.recipe
+        else:
+            parameterizer = StaticParameterizer(
+                engine, chosen, augment=augment, storage=storage, workers=workers, memory=int(memory * 2**30)
+            )
         passage_ids = None
         if limit is not None:
             present = collection.encoded(engine.fingerprint, chosen.id)
             passage_ids = [key for key in collection.passage_ids() if key not in present][:limit]
-        if dry_run:
+        if dry_run and isinstance(parameterizer, StaticParameterizer):
             estimate = parameterizer.estimate(collection, passage_ids)
         else:
             report = parameterizer.encode(collection, passage_ids, progress=progress)
@@ -100,9 +126,25 @@ def run(
             show_yield(augment.report, console())
         show_report(report, console())
         if report.encoded:
-            typer.echo(f'next: paramrag ask {directory} "your question"')
+            mode = " --mode dypt-rag" if method is Method.dynamic else ""
+            typer.echo(f'next: paramrag ask {directory} "your question"{mode}')
     if report.failed:
         raise typer.Exit(PARTLY if report.encoded or report.present else FAILED)
+
+
+def _check_method(method: Method, hypernet: Path | None, refine: int, recipe: str | None, dry_run: bool) -> None:
+    """Refuses options that do not go together."""
+    if method is Method.static and (hypernet or refine):
+        raise typer.BadParameter("belongs to --method dynamic; add that", param_hint="--hypernet, --refine")
+    if method is Method.dynamic and not hypernet:
+        raise typer.BadParameter(
+            "needs --hypernet FOLDER, what `paramrag dynamic train DIR --out FOLDER` wrote",
+            param_hint="--method dynamic",
+        )
+    if method is Method.dynamic and recipe:
+        raise typer.BadParameter("the hypernetwork has its own recipe; leave it out", param_hint="--recipe")
+    if method is Method.dynamic and dry_run:
+        raise typer.BadParameter("predicting is quick; there is nothing to estimate", param_hint="--dry-run")
 
 
 def _augmented_by(augmenter: str, recipe: Recipe) -> Recipe:

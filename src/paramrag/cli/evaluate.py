@@ -13,7 +13,7 @@ from .console import console, emit, percent, table
 from .encode import show_estimate, show_report
 from .outcome import PARTLY, resumable
 from .progress import bars
-from .session import choose_recipe, load_engine, open_collection
+from .session import choose_recipes, load_engine, open_collection
 
 if TYPE_CHECKING:
     from ..evaluate import Estimate, Summary
@@ -110,8 +110,10 @@ def run(
     with resumable(advice):
         with bars(quiet=json) as progress:
             engine = load_engine(model, device, dtype, progress)
+        recipes = choose_recipes(collection, engine, recipe, names)
         setting = Setting(
-            choose_recipe(collection, engine, recipe),
+            recipes["static"],
+            predicted=recipes.get("dynamic"),
             top_k=top_k,
             retriever=retriever,
             aggregator=aggregator,
@@ -145,9 +147,10 @@ def encode_needed(cell: Cell, modes: Sequence[str], control: Collection | None, 
     """Encodes the passages whose adapters the questions need and that have none; says first what it costs."""
     from ..evaluate.controls import encode_shuffled
     from ..parameterize import StaticParameterizer
+    from ..pipeline import MODES
 
     with bars(quiet=quiet) as progress:
-        wanted = cell.adapters_needed(modes, progress)
+        wanted = cell.adapters_needed([mode for mode in modes if MODES[mode].parameterizer == "static"], progress)
     parameterizer = StaticParameterizer(cell.engine, cell.setting.recipe)
     target = control or cell.collection
     missing = set(wanted) - target.encoded(cell.engine.fingerprint, parameterizer.recipe.id)

@@ -18,6 +18,10 @@ _WORDS = {
     "convert": "convert model",
     "download": "fetch model",
     "augment": "make training items",
+    "predict": "predict adapters",
+    "read": "read passages",
+    "direct": "train, first phase",
+    "exact": "train, second phase",
 }
 
 

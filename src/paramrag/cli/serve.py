@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfigError
 from . import options
 from .progress import bars
-from .session import choose_recipe, open_collection
+from .session import choose_recipe, has_predicted, open_collection
+
+if TYPE_CHECKING:
+    from ..config import Recipe
+    from ..parameterize.hypernet import Predictor
 
 
 def run(
@@ -19,6 +24,12 @@ def run(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     model: options.Model = options.DEFAULT_MODEL,
     recipe: options.RecipeName = None,
+    hypernet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Hypernetwork of modes dyp-rag and dypt-rag; new documents get its adapters too."
+        ),
+    ] = None,
     top_k: options.TopK = 3,
     text_k: Annotated[
         int | None, typer.Option(min=0, help="Passages in the prompt in modes with text.  [default: all]")
@@ -57,6 +68,7 @@ def run(
         raise ConfigError("serving needs packages that are not installed: pip install 'paramrag[serve]'")
     from ..infer import Engine
     from ..models import load_base
+    from ..parameterize import load_hypernet
     from ..serve import Settings, serve
 
     settings = Settings(
@@ -76,6 +88,11 @@ def run(
     with bars() as progress:
         base = load_base(model, device=device, dtype=dtype, progress=progress)
     engine = Engine(base, max_batch=max_batch, prefix_cache_bytes=prefix_cache_mb << 20)
-    chosen = choose_recipe(collection, engine, recipe)
+    predicted: Predictor | Recipe | None = None
+    if hypernet:
+        predicted = load_hypernet(hypernet, engine)
+    elif has_predicted(collection, engine):
+        predicted = choose_recipe(collection, engine, None, "dynamic")
+    chosen = choose_recipe(collection, engine, recipe, "static")
     typer.echo(f"{directory} at http://{host}:{port} (Ctrl-C stops)", err=True)
-    serve(collection, engine, chosen, settings, host=host, port=port, without_keys=without_keys)
+    serve(collection, engine, chosen, settings, predicted=predicted, host=host, port=port, without_keys=without_keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from ..types import Progress
 from .outcome import complain
 
 if TYPE_CHECKING:
-    from ..config import Recipe
+    from ..config import Parameterizer, Recipe
     from ..infer import Engine
     from ..store import Collection
 
@@ -40,27 +41,43 @@ def warn_of_foreign_recipes(collection: Collection) -> None:
         )
 
 
-def choose_recipe(collection: Collection, engine: Engine, given: str | None) -> Recipe:
+def choose_recipe(
+    collection: Collection, engine: Engine, given: str | None, parameterizer: Parameterizer | None = None
+) -> Recipe:
     """Returns the recipe the user means.
 
     A name is one of a recipe that the collection holds adapters of (its name, or the beginning of its id), or whatever
     `load_recipe` knows. Without one it is the recipe the collection was encoded with; `default` where there are
     several of which that is one, or none.
 
+    Args:
+        parameterizer: only recipes whose adapters are made so; None: any.
+
     Raises:
         ConfigError: no such recipe, or several fit.
     """
+    warn_of_foreign_recipes(collection)
+    return _chosen(collection, engine, given, parameterizer)
+
+
+def _chosen(collection: Collection, engine: Engine, given: str | None, parameterizer: Parameterizer | None) -> Recipe:
     from ..config import load_recipe
 
-    warn_of_foreign_recipes(collection)
     held = {
         record.recipe.id: record.recipe
         for record in collection.recipes()
-        if record.base == engine.fingerprint and record.adapters
+        if record.base == engine.fingerprint
+        and record.adapters
+        and parameterizer in (None, record.recipe.parameterizer)
     }
     default = load_recipe("default")
     if given is None:
         fitting = list(held.values())
+        if parameterizer == "dynamic" and not fitting:
+            raise ConfigError(
+                "the collection holds no predicted adapters for this model; make them with "
+                "`paramrag encode DIR --method dynamic --hypernet H`"
+            )
         if not fitting or default.id in held:
             return default
     else:
@@ -75,3 +92,31 @@ def choose_recipe(collection: Collection, engine: Engine, given: str | None) -> 
             f"the collection was encoded under several recipes: {names}; choose one with --recipe and its name or id"
         )
     return fitting[0]
+
+
+def choose_recipes(
+    collection: Collection, engine: Engine, given: str | None, modes: Iterable[str]
+) -> dict[Parameterizer, Recipe]:
+    """Returns the recipe that the user means for each kind of adapter that the modes inject; trained ones always.
+
+    A given recipe is that of its own kind; the other kind is then the collection's own.
+    """
+    from ..pipeline import MODES
+
+    warn_of_foreign_recipes(collection)
+    kinds: dict[Parameterizer, None] = {"static": None}
+    kinds |= {MODES[mode].parameterizer: None for mode in modes if mode in MODES and MODES[mode].weights}
+    named = _chosen(collection, engine, given, None) if given is not None else None
+    chosen: dict[Parameterizer, Recipe] = {}
+    for kind in kinds:
+        fits = named is not None and named.parameterizer == kind
+        chosen[kind] = named if named is not None and fits else _chosen(collection, engine, None, kind)
+    return chosen
+
+
+def has_predicted(collection: Collection, engine: Engine) -> bool:
+    """Returns whether the collection holds predicted adapters for this model."""
+    return any(
+        record.base == engine.fingerprint and record.adapters and record.recipe.parameterizer == "dynamic"
+        for record in collection.recipes()
+    )

@@ -20,7 +20,7 @@ from ..evaluate import JudgedPassage, Question, Sample, Summary, evaluate
 from ..infer import Engine
 from ..models import load_base
 from ..parameterize import GIVEN_ITEMS, EncodeReport, StaticParameterizer
-from ..pipeline import MODES, Pipeline
+from ..pipeline import Pipeline, modes_with
 from ..store import Collection
 from ..types import Progress, content_hash
 from .loader import DemoQuestion, demo_items, demo_passages, demo_questions
@@ -29,6 +29,7 @@ QUESTIONS = 20
 """Questions asked by default: four answers to one take two cores three seconds, and encoding takes most of the five
 minutes that the demo may take."""
 TOP_K = 3
+_MODES = modes_with("static")
 BATCH = 16
 EXAMPLE_KINDS = ("single", "paraphrase", "conflict")
 """Of each of these kinds, the first question asked is shown as an example, whatever came out."""
@@ -155,7 +156,7 @@ def run_demo(
     encoded = StaticParameterizer(engine, chosen).encode(collection, passage_ids, progress=progress)
     clock.lap("encode")
     questions = [as_question(question) for question in sample_questions(demo_questions(), limit)]
-    pipelines = {mode: Pipeline(collection, engine, mode, top_k=TOP_K, recipe=chosen) for mode in MODES}
+    pipelines = {mode: Pipeline(collection, engine, mode, top_k=TOP_K, recipe=chosen) for mode in _MODES}
     settings_of_run = {
         "data": "demo",
         "model": engine.fingerprint,
@@ -182,7 +183,7 @@ def run_demo(
         recipe_id=chosen.id,
         passages=len(passage_ids),
         encode=encoded,
-        modes={mode: _result(summary, mode) for mode in MODES},
+        modes={mode: _result(summary, mode) for mode in _MODES},
         retrieval=summary.retrieval,
         examples=tuple(_examples(summary, questions)),
         timings_s=clock.laps(),
@@ -251,7 +252,7 @@ def _examples(summary: Summary, questions: Sequence[Question]) -> Iterable[Examp
     for kind in EXAMPLE_KINDS:
         question = next((entry for entry in questions if entry.metadata["kind"] == kind), None)
         if question is not None:
-            said = {mode: samples[question.id] for mode, samples in by_mode.items() if mode in MODES}
+            said = {mode: samples[question.id] for mode, samples in by_mode.items() if mode in _MODES}
             answers = {mode: (sample.prediction, sample.metrics["has_answer"] == 1.0) for mode, sample in said.items()}
             yield Example(question.question, question.answers[0], kind, answers)
 

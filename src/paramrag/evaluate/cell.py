@@ -15,7 +15,7 @@ from ..conditions import Conditions, conditions, split
 from ..config import Recipe
 from ..infer import Engine
 from ..parameterize.task import task_adapter
-from ..pipeline import Pipeline
+from ..pipeline import MODES, Pipeline
 from ..retrieve import retriever as retriever_of
 from ..store import Collection
 from ..types import Hit, Injection, Progress
@@ -53,8 +53,15 @@ class Setting:
     """Whether adapters are those of the passages' words in random order (see `paramrag.evaluate.controls`)."""
     task_lora: bool = False
     """Whether the recipe's task adapter is joined to every answer, in every mode."""
+    predicted: Recipe | None = None
+    """Whose adapters are used in modes with predicted ones; `recipe` is for the others."""
     seed: int = 0
     """Of everything random."""
+
+    def recipe_of(self, mode: str) -> Recipe:
+        """Returns whose adapters a mode uses; the other kind where there is none of its own."""
+        wanted = MODES[mode].parameterizer if mode in MODES else self.recipe.parameterizer
+        return self.predicted if self.predicted and self.predicted.parameterizer == wanted else self.recipe
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as JSON values; conditions that are none are left out."""
@@ -73,6 +80,8 @@ class Setting:
             "adapters": "+".join(split(self.adapters)),
             "shuffled_text": self.shuffled_text,
             "task_lora": self.task_lora,
+            "predicted": self.predicted.id if self.predicted else None,
+            "predicted_name": self.predicted.name if self.predicted else None,
         }
         return always | {name: value for name, value in some.items() if value}
 
@@ -138,7 +147,7 @@ class Cell:
             self.engine,
             mode,
             top_k=setting.top_k,
-            recipe=setting.recipe,
+            recipe=setting.recipe_of(mode),
             retriever=self._retrieve,
             aggregator=setting.aggregator,
             weighting=setting.weighting,

@@ -67,6 +67,30 @@ class Contexts:
         return cache, mask
 
 
+def read_tails(
+    base: BaseModel, contexts: Sequence[tuple[int, ...]], tails: Sequence[tuple[int, ...]], read: Contexts
+) -> torch.Tensor:
+    """Runs the model over tails that follow contexts, with whatever hooks are on.
+
+    Returns:
+        The final norm's output [S, T, D], padded at the end.
+    """
+    cache, mask = read.joined(contexts)
+    width = max(map(len, tails))
+    ids = torch.full((len(tails), width), base.tokenizer.pad_token_id or 0, dtype=torch.long)
+    for row, tail in enumerate(tails):
+        ids[row, : len(tail)] = torch.tensor(tail)
+    output = base.decoder(
+        input_ids=ids.to(base.device),
+        attention_mask=torch.nn.functional.pad(mask, (0, width), value=1),
+        position_ids=mask.sum(1)[:, None] + torch.arange(width, device=base.device),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    states: torch.Tensor = output.last_hidden_state
+    return states
+
+
 def _families(contexts: Iterable[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
     """Puts contexts together that begin alike, such as questions about one passage in the prompt: read once for all."""
     families: list[list[tuple[int, ...]]] = []

@@ -216,13 +216,7 @@ class StaticParameterizer:
         return max(1, min(count, passages // PASSAGES_PER_WORKER))
 
     def _missing(self, collection: Collection, passage_ids: Sequence[str] | None) -> tuple[list[str], list[str]]:
-        held = collection.passage_ids()
-        wanted = held if passage_ids is None else list(dict.fromkeys(passage_ids))
-        unknown = set(wanted).difference(held)
-        if unknown:
-            raise NotFoundError(f"the collection holds no passage {min(unknown)!r}; add its document first")
-        encoded = collection.encoded(self.engine.fingerprint, self.recipe.id)
-        return wanted, [passage_id for passage_id in wanted if passage_id not in encoded]
+        return missing_passages(collection, self.engine.fingerprint, self.recipe.id, passage_ids)
 
     def known_items(self, collection: Collection, passage_ids: Sequence[str]) -> dict[str, list[TrainingItem]]:
         """Returns the items the collection holds for this recipe; passages without any are not there."""
@@ -243,6 +237,23 @@ class StaticParameterizer:
             collection.put_items(self._augment.id, kept)  # what failed is asked for again next time
             known |= made
         return {passage.id: known.get(passage.id, []) for passage in passages}
+
+
+def missing_passages(
+    collection: Collection, base: str, recipe_id: str, passage_ids: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """Returns the passages that are meant (None: all), and those of them that have no adapter.
+
+    Raises:
+        NotFoundError: a passage is not in the collection.
+    """
+    held = collection.passage_ids()
+    wanted = held if passage_ids is None else list(dict.fromkeys(passage_ids))
+    unknown = set(wanted).difference(held)
+    if unknown:
+        raise NotFoundError(f"the collection holds no passage {min(unknown)!r}; add its document first")
+    encoded = collection.encoded(base, recipe_id)
+    return wanted, [passage_id for passage_id in wanted if passage_id not in encoded]
 
 
 @contextmanager

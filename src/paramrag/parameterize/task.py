@@ -35,8 +35,16 @@ def task_adapter(engine: Engine, recipe: Recipe, progress: Progress | None = Non
 
     Others are trained the first time, which takes some minutes, and then come from the cache.
     """
-    recipe = recipe.model_copy(update={"task": False})
+    recipe = _task_recipe(recipe)
     return model_adapter(engine, recipe, f"task-{VERSION}", lambda: train_task(engine, recipe, primer(), progress))
+
+
+def _task_recipe(recipe: Recipe) -> Recipe:
+    """Returns what the task adapter is made under: the recipe without what passages' adapters alone depend on."""
+    rank = recipe.task_rank or recipe.rank
+    own = {"rank": rank, "alpha": recipe.alpha * rank / recipe.rank, "layers": recipe.task_layers or recipe.layers}
+    off = {"task": False, "task_layers": "", "task_rank": 0, "hypernet": None, "checkpoint": "", "refine": 0}
+    return recipe.model_copy(update=own | off)
 
 
 def train_task(

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..models import BaseModel
-from .contexts import Contexts
+from .contexts import Contexts, read_tails
 from .sequences import TrainingSequence
 
 LIKELIEST = 32
@@ -43,12 +43,8 @@ def lessons(base: BaseModel, examples: Sequence[TrainingSequence], layers: Seque
         layers: whose outputs to keep, ascending.
         tokens: context tokens to read at once.
     """
-    contexts = Contexts(base, (example.open_context for example in examples), tokens)
-    cache, mask = contexts.joined([example.open_context for example in examples])
-    width = max(len(example.tail) for example in examples)
-    ids = torch.full((len(examples), width), base.tokenizer.pad_token_id or 0, dtype=torch.long)
-    for row, example in enumerate(examples):
-        ids[row, : len(example.tail)] = torch.tensor(example.tail)
+    open_contexts = [example.open_context for example in examples]
+    contexts = Contexts(base, open_contexts, tokens)
     outputs: list[torch.Tensor] = []
 
     def keep(_: Any, __: Any, output: Any) -> None:
@@ -56,13 +52,7 @@ def lessons(base: BaseModel, examples: Sequence[TrainingSequence], layers: Seque
 
     hooks = [base.decoder.layers[layer].register_forward_hook(keep) for layer in layers]
     try:
-        normed_STD = base.decoder(
-            input_ids=ids.to(base.device),
-            attention_mask=torch.nn.functional.pad(mask, (0, width), value=1),
-            position_ids=mask.sum(1)[:, None] + torch.arange(width, device=base.device),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
+        normed_STD = read_tails(base, open_contexts, [example.tail for example in examples], contexts)
     finally:
         for hook in hooks:
             hook.remove()

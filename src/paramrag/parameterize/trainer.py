@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -121,6 +121,14 @@ def initial_row(layout: AdapterLayout, seed: int) -> np.ndarray:
     return row
 
 
+def objective(recipe: Recipe, found: Losses) -> torch.Tensor:
+    """Returns what is minimised under a recipe, per label [M]."""
+    wanted = recipe.nll_weight * found.nll
+    if found.divergence is not None and found.angle is not None:
+        wanted = wanted + recipe.kl_weight * found.divergence + recipe.state_weight * found.angle
+    return wanted
+
+
 def micro_batch_tokens(base: BaseModel, layout: AdapterLayout, memory: int) -> int:
     """Returns how many tail tokens run through the layers together, so that a step takes half of `memory` bytes."""
     width, inner = base.shapes[0].in_features, base.shapes[0].out_features
@@ -143,6 +151,10 @@ def by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     return groups
 
 
+def _steps(recipe: Recipe, examples: int) -> int:
+    return recipe.epochs * math.ceil(examples / (recipe.batch_items or examples))
+
+
 def train(
     base: BaseModel,
     recipe: Recipe,
@@ -151,6 +163,7 @@ def train(
     *,
     memory: int = MEMORY,
     beneath: Injection | None = None,
+    start: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Adapter | Failed]:
     """Trains one adapter per passage, all at once; yields them in the order given.
 
@@ -160,6 +173,8 @@ def train(
     Args:
         memory: bytes to use beside the model; one sequence too long for it runs alone all the same.
         beneath: on, unchanged, under every adapter while it is trained, as it will be when it is used.
+        start: passage id -> row to start from, for the recipe's `refine` steps; None: the recipe's own start and
+            epochs.
     """
     results: dict[str, Adapter | Failed] = {}
     jobs: list[tuple[Passage, list[TrainingSequence]]] = []
@@ -168,7 +183,7 @@ def train(
             jobs.append((passage, sequences(base, recipe, passage, items)))
         except TrainingError as error:
             results[passage.id] = Failed(passage.id, str(error))
-    results |= train_sequences(base, recipe, layout, jobs, memory=memory, beneath=beneath)
+    results |= train_sequences(base, recipe, layout, jobs, memory=memory, beneath=beneath, start=start)
     for passage, _ in batch:
         yield results[passage.id]
 
@@ -181,6 +196,7 @@ def train_sequences(
     *,
     memory: int = MEMORY,
     beneath: Injection | None = None,
+    start: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Adapter | Failed]:
     """Trains one adapter per passage on sequences of its own, as `train` does; returns them by passage id."""
     results: dict[str, Adapter | Failed] = {}
@@ -188,7 +204,7 @@ def train_sequences(
         left = [(passage, examples) for passage, examples in jobs if passage.id not in results]
         if left:
             tokens = micro_batch_tokens(base, layout, memory)
-            results |= _Run(base, recipe, layout, left, rate, tokens, beneath).run()
+            results |= _Run(base, recipe, layout, left, rate, tokens, beneath, start).run()
     for passage, _ in jobs:
         if passage.id not in results:
             results[passage.id] = Failed(
@@ -211,6 +227,7 @@ class _Run:
         learning_rate: float,
         tokens: int,
         beneath: Injection | None,
+        start: Mapping[str, np.ndarray] | None,
     ) -> None:
         self._base, self._recipe, self._layout, self._rate = base, recipe, layout, learning_rate
         self._tokens = tokens
@@ -220,12 +237,13 @@ class _Run:
                 passage,
                 examples,
                 np.random.default_rng([recipe.seed, int(content_hash(passage.id, length=15), 16)]),
-                steps=recipe.epochs * math.ceil(len(examples) / (recipe.batch_items or len(examples))),
+                steps=_steps(recipe, len(examples)) if start is None else recipe.refine,
             )
             for passage, examples in jobs
         ]
-        start = torch.from_numpy(initial_row(layout, recipe.seed)).to(base.device)
-        self._rows = start.repeat(len(self._jobs), 1)
+        fresh = initial_row(layout, recipe.seed)
+        rows = [fresh if start is None else start[job.passage.id] for job in self._jobs]
+        self._rows = torch.from_numpy(np.stack(rows)).to(base.device)
         self._optimizer = StackedAdamW(self._rows, weight_decay=recipe.weight_decay, clip=recipe.clip)
         self._active = list(range(len(self._jobs)))  # job numbers, one per row of the parameter
         self._micro_batches = self._record()
@@ -324,7 +342,7 @@ class _Run:
             with injected(self._base, self._beneath), injected(self._base, factors):
                 found = batch.replay.losses(torch.tensor(rows, device=device))
             losses_M, row_of_label = found.nll, found.owners
-            weighted = self._objective(found) * weights[owners[row_of_label]]
+            weighted = objective(recipe, found) * weights[owners[row_of_label]]
             torch.autograd.backward(weighted.sum())
             add_gradient(self._layout, gradient, factors, owners)
             losses.index_add_(0, owners[row_of_label], weighted.detach())
@@ -336,14 +354,6 @@ class _Run:
         for number, loss in zip(self._active, losses.tolist(), strict=True):
             self._jobs[number].losses.append(loss)
         return gradient
-
-    def _objective(self, found: Losses) -> torch.Tensor:
-        """Returns what is minimised, per label [M]."""
-        recipe = self._recipe
-        objective = recipe.nll_weight * found.nll
-        if found.divergence is not None and found.angle is not None:
-            objective = objective + recipe.kl_weight * found.divergence + recipe.state_weight * found.angle
-        return objective
 
     def _leave(self, rows: Sequence[int]) -> torch.Tensor:
         """Takes rows out of the parameter; returns the numbers of those that stay."""

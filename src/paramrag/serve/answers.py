@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..analyze.explain import explain
-from ..config import Recipe
+from ..config import Parameterizer, Recipe
 from ..errors import ConfigError, ModelError, NotFoundError, did_you_mean
 from ..infer import Completion, Engine, Request, TokenLogprob
 from ..models import DEFAULT_SYSTEM, chat_ids
@@ -64,24 +64,30 @@ class Answers:
     """The models that a server offers: one per mode, all of one engine and collection."""
 
     def __init__(
-        self, collection: Collection, engine: Engine, recipe: Recipe, settings: Settings, driver: Driver
+        self,
+        collection: Collection,
+        engine: Engine,
+        recipes: Mapping[Parameterizer, Recipe],
+        settings: Settings,
+        driver: Driver,
     ) -> None:
         self.base_name = Path(engine.base.name).name
         self._engine, self._settings, self._driver = engine, settings, driver
         self._pipelines = {
-            f"{self.base_name}:{mode}": Pipeline(
+            f"{self.base_name}:{mode.name}": Pipeline(
                 collection,
                 engine,
-                mode,
+                mode.name,
                 top_k=settings.top_k,
-                text_k=settings.text_k if MODES[mode].text else None,
-                recipe=recipe,
+                text_k=settings.text_k if mode.text else None,
+                recipe=recipes[mode.parameterizer],
                 retriever=settings.retriever,
                 aggregator=settings.aggregator,
                 weighting=settings.weighting,
                 max_new_tokens=settings.max_new_tokens,
             )
-            for mode in MODES
+            for mode in MODES.values()
+            if mode.parameterizer in recipes
         }
 
     @property
@@ -199,8 +205,8 @@ class Answers:
         if not pipeline.mode.weights:
             raise Problem(
                 400,
-                f"model {self.base_name}:{pipeline.mode.name} injects no adapters; leave lora out, or ask a model of "
-                "mode p-rag or pt-rag",
+                f"model {self.base_name}:{pipeline.mode.name} injects no adapters; leave lora out, or ask a model "
+                "that does, such as p-rag or pt-rag",
                 code="no_adapters",
                 param="lora",
             )

@@ -17,8 +17,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Receive, Scope, Send
 
 from .. import __version__
-from ..config import Recipe
+from ..config import Parameterizer, Recipe
 from ..infer import Completion, Engine, Update
+from ..parameterize.hypernet import Predictor
 from ..store import Collection
 from ..types import Hit
 from .answers import Answers, Asked
@@ -37,21 +38,34 @@ GONE = 499
 """Status, in the metrics alone, of a request whose client went away."""
 
 
-def create_app(collection: Collection, engine: Engine, recipe: Recipe, settings: Settings | None = None) -> FastAPI:
+def create_app(
+    collection: Collection,
+    engine: Engine,
+    recipe: Recipe,
+    settings: Settings | None = None,
+    *,
+    predicted: Recipe | Predictor | None = None,
+) -> FastAPI:
     """Returns the ASGI application; its threads run from startup to shutdown.
 
     Args:
         collection: answers come from it, and documents go into it.
         engine: should have a prefix cache.
         recipe: whose adapters are injected and made.
+        predicted: whose adapters the modes with predicted ones inject; a hypernetwork also makes those of new
+            documents. None: there are no such modes.
 
     Raises:
         ConfigError: a setting names a retriever or rule that is not there.
     """
     settings = settings or Settings()
     driver = Driver(engine.scheduler, limit=settings.queue_limit, timeout_s=settings.timeout_s)
-    answers = Answers(collection, engine, recipe, settings, driver)
-    encoder = Encoder(collection, engine, recipe, limit=settings.document_jobs)
+    recipes: dict[Parameterizer, Recipe] = {"static": recipe}
+    if predicted:
+        recipes["dynamic"] = predicted if isinstance(predicted, Recipe) else predicted.recipe
+    answers = Answers(collection, engine, recipes, settings, driver)
+    hypernet = predicted if isinstance(predicted, Predictor) else None
+    encoder = Encoder(collection, engine, recipe, hypernet, limit=settings.document_jobs)
     metrics = Metrics(engine.scheduler, collection)
     metrics.in_flight.set_function(lambda: driver.in_flight)
     metrics.jobs.set_function(lambda: encoder.open_jobs)

@@ -20,7 +20,8 @@ from ..config import Recipe
 from ..corpus import cut, read
 from ..errors import CorpusError, NotFoundError
 from ..infer import Engine
-from ..parameterize import StaticParameterizer
+from ..parameterize import DynamicParameterizer, StaticParameterizer
+from ..parameterize.hypernet import Predictor
 from ..store import Collection
 from ..types import Document, content_hash
 from .problems import Problem, problem_of
@@ -30,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 BATCH = 4
 """Passages encoded at once: few, so that a job soon notices that it is to stop."""
+
+
+Encodes = StaticParameterizer | DynamicParameterizer
+"""What makes adapters of a collection's passages."""
 
 
 @dataclass(slots=True)
@@ -65,8 +70,11 @@ class Job:
 class Encoder:
     """One thread that encodes; it has modules of its own, so that training is not felt by who is answering."""
 
-    def __init__(self, collection: Collection, engine: Engine, recipe: Recipe, *, limit: int) -> None:
+    def __init__(
+        self, collection: Collection, engine: Engine, recipe: Recipe, hypernet: Predictor | None = None, *, limit: int
+    ) -> None:
         self._collection, self._recipe, self._limit = collection, recipe, limit
+        self._hypernet = hypernet
         self._base = engine.base
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._queue: deque[Job] = deque()
@@ -129,7 +137,7 @@ class Encoder:
     def _run(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # answering comes first; Linux sets this per thread
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-        encode: StaticParameterizer | None = None
+        encode: list[Encodes] = []
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._stopping)
@@ -140,12 +148,18 @@ class Encoder:
                 job = self._queue.popleft()
             job.state = "running"
             try:
-                encode = encode or StaticParameterizer(Engine(self._base.twin()), self._recipe)
+                encode = encode or self._parameterizers()
                 self._encode(encode, job)
             except Exception as error:  # noqa: BLE001 - a job must not end the thread; the log has the traceback
                 job.state, job.error = "failed", problem_of(error).message
 
-    def _encode(self, encode: StaticParameterizer, job: Job) -> None:
+    def _parameterizers(self) -> list[Encodes]:
+        """Returns what makes adapters, the quicker first."""
+        engine = Engine(self._base.twin())
+        predicting: list[Encodes] = [DynamicParameterizer(engine, self._hypernet)] if self._hypernet else []
+        return [*predicting, StaticParameterizer(engine, self._recipe)]
+
+    def _encode(self, encode: Sequence[Encodes], job: Job) -> None:
         for start in range(0, len(job.passage_ids), BATCH):
             if self._stopping:
                 job.state = "cancelled"
@@ -155,8 +169,7 @@ class Encoder:
                 held = set(self._collection.passage_ids())
                 here = [passage_id for passage_id in wanted if passage_id in held]
                 try:
-                    report = encode.encode(self._collection, here)
-                    job.failed += len(report.failed)
+                    job.failed += sum(len(one.encode(self._collection, here).failed) for one in encode)
                     break
                 except NotFoundError:
                     continue

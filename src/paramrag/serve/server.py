@@ -11,6 +11,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from ..config import Recipe
 from ..errors import ConfigError
 from ..infer import Engine
+from ..parameterize.hypernet import Predictor
 from ..store import Collection
 from .app import create_app
 from .settings import Settings
@@ -25,6 +26,7 @@ def serve(
     recipe: Recipe,
     settings: Settings | None = None,
     *,
+    predicted: Recipe | Predictor | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     without_keys: bool = False,
@@ -32,6 +34,7 @@ def serve(
     """Serves until the process is told to stop; then finishes what runs.
 
     Args:
+        predicted: whose predicted adapters to inject, see `create_app`.
         host: address to listen on.
         port: port to listen on.
         without_keys: allow other machines to ask and to change documents, although there are no keys.
@@ -46,7 +49,7 @@ def serve(
             f"other machines can reach {host}, and not everything needs a key: give --api-key and --admin-key, listen "
             "on 127.0.0.1, or say --without-keys if everybody may ask and change documents"
         )
-    app = create_app(collection, engine, recipe, settings)
+    app = create_app(collection, engine, recipe, settings, predicted=predicted)
     if local:  # a page in the user's browser must not reach the server under a name of its own
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", host])
     uvicorn.run(

@@ -94,10 +94,14 @@ def collapse(
     from ...analyze.collapse import swap_test
     from ...analyze.figures import collapse_figure
     from ...analyze.gathering import adapters_of
-    from ...pipeline import Pipeline
+    from ...pipeline import Pipeline, weights_alone
 
     layout, rows, _, documents = adapters_of(collection, engine, chosen, limit)
-    swap = swap_test(Pipeline(collection, engine, "p-rag", recipe=chosen), questions, seed=seed) if questions else None
+    swap = (
+        swap_test(Pipeline(collection, engine, weights_alone(chosen), recipe=chosen), questions, seed=seed)
+        if questions
+        else None
+    )
     found = measure(layout, rows, documents, swap)
     draw_figure(figure, lambda: collapse_figure(found))
     if json:
