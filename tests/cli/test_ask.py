@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from paramrag.pipeline import modes_with
+from paramrag.pipeline import MODES, modes_with
 
 from .conftest import Run
 
-MODES = modes_with("static")
+STATIC = modes_with("static")
 QUESTION = "Who designed the Zorbik Tower?"
 Copy = Callable[[Path], Path]
 
@@ -30,7 +30,7 @@ def test_json_is_the_stable_object(run: Run, encoded: Path, tiny_model_folder: P
     assert answer["tokens"]["completion"] <= 4
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", STATIC)
 def test_a_mode_decides_where_passages_go(run: Run, encoded: Path, tiny_model_folder: Path, mode: str) -> None:
     answer = run("ask", encoded, QUESTION, "--model", tiny_model_folder, "--mode", mode, "--json").json
     hits = answer["hits"]
@@ -67,9 +67,9 @@ def test_compare_shows_the_modes_side_by_side(run: Run, encoded: Path, tiny_mode
     options = ("--compare", "--model", tiny_model_folder, "--max-new-tokens", 3)
     shown = run("ask", encoded, QUESTION, *options)
     assert shown.code == 0
-    assert all(any(line.startswith(f"{mode} ") for line in shown.out.splitlines()) for mode in MODES)
+    assert all(any(line.startswith(f"{mode} ") for line in shown.out.splitlines()) for mode in STATIC)
     found = run("ask", encoded, QUESTION, *options, "--json").json
-    assert list(found["answers"]) == list(MODES)
+    assert list(found["answers"]) == list(STATIC)
     assert found["errors"] == {}
     assert found["answers"]["vanilla"]["tokens"]["prompt"] < found["answers"]["t-rag"]["tokens"]["prompt"]
 
