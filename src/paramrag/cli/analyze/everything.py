@@ -56,7 +56,7 @@ def everything(
     model: options.Model = options.DEFAULT_MODEL,
     retriever: options.Retriever = "bm25",
     aggregator: options.Aggregator = "concat",
-    weighting: options.Weighting = "score",
+    weighting: options.Weighting = "evidence",
     max_new_tokens: options.MaxNewTokens = 32,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
