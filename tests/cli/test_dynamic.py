@@ -69,7 +69,7 @@ def test_predicted_adapters_are_asked_in_modes_of_their_own(run: Run, predicted:
         ids[mode] = hits[0]["adapter_id"]
     assert ids["dyp-rag"] == ids["dypt-rag"] != ids["p-rag"]
     compared = run("ask", predicted, "Who built the mill?", "--compare", *options).json
-    assert list(compared["answers"]) == ["vanilla", "t-rag", "p-rag", "pt-rag", "dyp-rag", "dypt-rag"]
+    assert list(compared["answers"]) == ["vanilla", "t-rag", "p-rag", "pt-rag", "pt-rag-late", "dyp-rag", "dypt-rag"]
 
 
 def test_both_kinds_are_measured_in_one_run(run: Run, predicted: Path, files: Path, tiny_model_folder: Path) -> None:

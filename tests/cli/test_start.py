@@ -26,6 +26,7 @@ VERBS = (
     "report",
     "study",
     "analyze",
+    "dynamic",
     "collection",
     "export",
     "import",

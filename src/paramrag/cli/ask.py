@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 def run(
     directory: options.Directory,
     question: Annotated[str, typer.Argument(help="The question.")],
-    mode: Annotated[str, typer.Option(help="vanilla, t-rag, p-rag, pt-rag, dyp-rag or dypt-rag.")] = "pt-rag",
+    mode: Annotated[
+        str, typer.Option(help="vanilla, t-rag, p-rag, pt-rag, pt-rag-late, dyp-rag or dypt-rag.")
+    ] = "pt-rag",
     compare: Annotated[bool, typer.Option("--compare", help="Ask in every mode and show them side by side.")] = False,
     top_k: options.TopK = 3,
     text_k: Annotated[int | None, typer.Option(min=0, help="Passages in the prompt, instead of the mode's.")] = None,

@@ -61,7 +61,13 @@ def _show(report: DemoReport, screen: Console, self_augment: bool) -> None:
     )
     numbers = ("HasAnswer", "95 % interval", "seconds", "prompt tokens")
     shown = table("mode", "passages in", *numbers, right=numbers)
-    places = {"vanilla": "-", "t-rag": "the prompt", "p-rag": "the weights", "pt-rag": "both"}
+    places = {
+        "vanilla": "-",
+        "t-rag": "the prompt",
+        "p-rag": "the weights",
+        "pt-rag": "both",
+        "pt-rag-late": "both, apart",
+    }
     for mode, found in report.modes.items():
         interval = f"{percent(found.ci95[0])} - {percent(found.ci95[1])}"
         costs = (f"{found.seconds:,.1f}", f"{found.prompt_tokens:,.0f}")

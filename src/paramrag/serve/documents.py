@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import logging
 import os
@@ -208,7 +207,7 @@ def _from_text(entry: NewDocument, words: int) -> list[Document]:
 def _from_file(entry: NewDocument, words: int) -> list[Document]:
     try:
         data = base64.b64decode(entry.file_base64 or "", validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one; characters beyond ASCII raise the plain one
         raise CorpusError("file_base64 is not base64") from error
     suffix = PurePosixPath(entry.id.replace("\\", "/")).suffix.lower()
     with tempfile.TemporaryDirectory() as folder:
