@@ -94,7 +94,7 @@ class Prepared:
         """
         if len(self.requests) > 1:
             raise ConfigError(
-                "in this mode text and weights answer apart; what is asked for looks at one answer: pt-rag"
+                "in mode pt-rag-late text and weights answer apart, and this looks at one answer; use mode pt-rag"
             )
         return self.requests[0]
 

@@ -65,6 +65,7 @@ def test_the_answer_is_shown_with_sources_and_times(run: Run, encoded: Path, tin
 
 def test_compare_shows_the_modes_side_by_side(run: Run, encoded: Path, tiny_model_folder: Path) -> None:
     options = ("--compare", "--model", tiny_model_folder, "--max-new-tokens", 3)
+    assert run("ask", encoded, QUESTION, "--mode", "pt-rag-late", "--model", tiny_model_folder).code == 0
     shown = run("ask", encoded, QUESTION, *options)
     assert shown.code == 0
     assert all(any(line.startswith(f"{mode} ") for line in shown.out.splitlines()) for mode in STATIC)
@@ -74,11 +75,23 @@ def test_compare_shows_the_modes_side_by_side(run: Run, encoded: Path, tiny_mode
     assert found["answers"]["vanilla"]["tokens"]["prompt"] < found["answers"]["t-rag"]["tokens"]["prompt"]
 
 
+def test_compare_does_not_train_a_task_adapter(
+    run: Run, encoded: Path, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paramrag.parameterize.model_adapter.cache_folder", lambda: tmp_path)
+    options = ("--compare", "--model", tiny_model_folder, "--max-new-tokens", 3, "--json")
+    ran = run("ask", encoded, QUESTION, *options)
+    assert list(ran.json["answers"]) == [mode for mode in STATIC if mode != "pt-rag-late"]
+    assert "pt-rag-late is left out" in ran.err
+    assert "--mode pt-rag-late" in ran.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_compare_without_adapters_still_answers_from_text(run: Run, added: Path, tiny_model_folder: Path) -> None:
     ran = run("ask", added, QUESTION, "--compare", "--model", tiny_model_folder, "--max-new-tokens", 3, "--json")
     assert ran.code == 1
     assert list(ran.json["answers"]) == ["vanilla", "t-rag"]
-    assert list(ran.json["errors"]) == ["p-rag", "pt-rag", "pt-rag-late"]
+    assert list(ran.json["errors"])[:2] == ["p-rag", "pt-rag"]  # pt-rag-late is left out until it was asked once
     assert "paramrag encode" in ran.err
 
 

@@ -17,6 +17,7 @@ import uvicorn
 from paramrag import Collection, Engine
 from paramrag.config import Augmentation, Recipe
 from paramrag.corpus import cut
+from paramrag.parameterize import task_adapter
 from paramrag.serve import Settings, create_app
 from paramrag.types import Adapter, AdapterKey, Document
 from tiny import random_rows, tiny_base
@@ -75,6 +76,7 @@ def running(directory: Path, settings: Settings | None = None, *, max_batch: int
     """Runs a server for the time of a `with` block."""
     engine = Engine(tiny_base(), max_batch=max_batch, prefix_cache_bytes=1 << 20)
     collection = filled(directory, engine)
+    task_adapter(engine, RECIPE)  # or the server would not offer pt-rag-late
     app = create_app(collection, engine, RECIPE, settings, predicted=PREDICTED)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=20))
     thread = threading.Thread(target=server.run, daemon=True)

@@ -167,6 +167,7 @@ def test_a_query_without_a_known_word_is_covered_by_none(collection, query):
     ids = [hit.passage.id for hit in collection.search("title", 2)]
     assert collection.coverage(query, ids) == [0.0, 0.0]
     assert collection.coverage("tower", []) == []
+    assert collection.coverage("tower", ["no such passage"]) == [0.0]
 
 
 def test_coverage_is_that_of_a_collection_that_never_had_what_was_removed(tmp_path):

@@ -19,8 +19,8 @@ Weighting = Callable[[Sequence[float], Coverage], list[float]]
 """Retrieval scores [k], best first, and the coverage of the question -> weights [k]."""
 
 EVIDENCE = 0.15, 0.35
-"""Coverage below which an adapter stays out, and from which it counts in full. Of the gold passages of 600 questions
-99 % lie above, of passages drawn at random 98 % below (docs/log.md)."""
+"""Coverage below which an adapter stays out, and from which it counts in full. For 600 questions 99.7 % of the gold
+passages come out at a half or more, 97.8 % of passages drawn at random at less (docs/log.md)."""
 
 
 def uniform(scores: Sequence[float], coverage: Coverage | None = None) -> list[float]:

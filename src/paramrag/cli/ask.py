@@ -15,7 +15,7 @@ from .drawing import check_figure, draw_figure
 from .explanation import show_explanation
 from .outcome import PARTLY, complain
 from .progress import bars
-from .session import choose_recipes, has_predicted, load_engine, open_collection
+from .session import choose_recipes, has_predicted, load_engine, open_collection, prepare_task, without_unready
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
@@ -82,6 +82,10 @@ def run(
     if compare:
         modes = list(modes_with("static", "dynamic") if has_predicted(collection, engine) else modes_with("static"))
     recipes = choose_recipes(collection, engine, recipe, modes)
+    if compare:
+        modes = without_unready(engine, recipes["static"], modes)
+    with bars(quiet=json) as progress:
+        prepare_task(engine, recipes["static"], modes, progress)
 
     def pipeline(name: str) -> Pipeline:
         return Pipeline(

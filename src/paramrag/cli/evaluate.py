@@ -13,7 +13,7 @@ from .console import console, emit, percent, table
 from .encode import show_estimate, show_report
 from .outcome import PARTLY, resumable
 from .progress import bars
-from .session import choose_recipes, load_engine, open_collection
+from .session import choose_recipes, load_engine, open_collection, prepare_task
 
 if TYPE_CHECKING:
     from ..evaluate import Estimate, Summary
@@ -133,6 +133,7 @@ def run(
         if encode or shuffled_text:
             encode_needed(cell, names, control, quiet=json)
         with bars(quiet=json) as progress:
+            prepare_task(engine, recipes["static"], names, progress)
             summary = cell.run(names, out, metrics=measured, about=about, progress=progress)
     emit(summary.to_json()) if json else _show(summary, out)
     if any(found.failed for found in summary.modes.values()):

@@ -19,6 +19,7 @@ _WORDS = {
     "download": "fetch model",
     "augment": "make training items",
     "predict": "predict adapters",
+    "learn": "train a shared adapter, once",
     "read": "read passages",
     "direct": "train, first phase",
     "exact": "train, second phase",

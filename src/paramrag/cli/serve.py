@@ -11,7 +11,7 @@ import typer
 from ..errors import ConfigError
 from . import options
 from .progress import bars
-from .session import choose_recipe, has_predicted, open_collection
+from .session import choose_recipe, has_predicted, open_collection, without_unready
 
 if TYPE_CHECKING:
     from ..config import Recipe
@@ -69,6 +69,7 @@ def run(
     from ..infer import Engine
     from ..models import load_base
     from ..parameterize import load_hypernet
+    from ..pipeline import modes_with
     from ..serve import Settings, serve
 
     settings = Settings(
@@ -94,5 +95,6 @@ def run(
     elif has_predicted(collection, engine):
         predicted = choose_recipe(collection, engine, None, "dynamic")
     chosen = choose_recipe(collection, engine, recipe, "static")
+    without_unready(engine, chosen, modes_with("static"))  # says what the server cannot offer
     typer.echo(f"{directory} at http://{host}:{port} (Ctrl-C stops)", err=True)
     serve(collection, engine, chosen, settings, predicted=predicted, host=host, port=port, without_keys=without_keys)

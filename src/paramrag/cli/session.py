@@ -114,6 +114,32 @@ def choose_recipes(
     return chosen
 
 
+def prepare_task(engine: Engine, recipe: Recipe, modes: Iterable[str], progress: Progress | None) -> None:
+    """Trains the task adapter that modes need and that is not there yet, where the user can watch."""
+    from ..parameterize import task_adapter
+    from ..pipeline import MODES
+
+    wanted = [MODES[mode] for mode in modes if mode in MODES]
+    if any(mode.apart or (mode.weights and recipe.task and mode.parameterizer == "static") for mode in wanted):
+        task_adapter(engine, recipe, progress)
+
+
+def without_unready(engine: Engine, recipe: Recipe, modes: Iterable[str]) -> list[str]:
+    """Returns the modes that can be asked at once; says on stderr which one would first train a task adapter."""
+    from ..parameterize import task_ready
+    from ..pipeline import MODES
+
+    ready = task_ready(engine, recipe)
+    for mode in modes:
+        if MODES[mode].apart and not ready:
+            complain(
+                f"{mode} is left out: it needs a task adapter of this model and recipe, which is trained once, in "
+                f"minutes to an hour; `paramrag ask DIR QUESTION --mode {mode}` does that",
+                label="note",
+            )
+    return [mode for mode in modes if ready or not MODES[mode].apart]
+
+
 def has_predicted(collection: Collection, engine: Engine) -> bool:
     """Returns whether the collection holds predicted adapters for this model."""
     return any(

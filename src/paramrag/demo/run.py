@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..evaluate import JudgedPassage, Question, Sample, Summary, evaluate
 from ..infer import Engine
 from ..models import load_base
-from ..parameterize import GIVEN_ITEMS, EncodeReport, StaticParameterizer
+from ..parameterize import GIVEN_ITEMS, EncodeReport, StaticParameterizer, task_adapter
 from ..pipeline import Pipeline, modes_with
 from ..store import Collection
 from ..types import Progress, content_hash
@@ -154,6 +154,7 @@ def run_demo(
         collection.put_items(GIVEN_ITEMS, demo_items())
     passage_ids = [passage.id for passage in demo_passages()]  # the user may have added documents of her own
     encoded = StaticParameterizer(engine, chosen).encode(collection, passage_ids, progress=progress)
+    task_adapter(engine, chosen, progress)  # shipped for the default; for others the user sees the bar
     clock.lap("encode")
     questions = [as_question(question) for question in sample_questions(demo_questions(), limit)]
     pipelines = {mode: Pipeline(collection, engine, mode, top_k=TOP_K, recipe=chosen) for mode in _MODES}

@@ -3,7 +3,7 @@
 from .dynamic import DynamicParameterizer
 from .hypernet import HyperTraining, load_hypernet
 from .static import GIVEN_ITEMS, EncodeEstimate, EncodeReport, StaticParameterizer
-from .task import task_adapter
+from .task import task_adapter, task_ready
 from .trainer import Failed, train
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "StaticParameterizer",
     "load_hypernet",
     "task_adapter",
+    "task_ready",
     "train",
 ]

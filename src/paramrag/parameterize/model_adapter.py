@@ -5,9 +5,9 @@ A shipped one is used only for the very model and recipe that it was trained wit
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from ..models.cache import build_once, cache_folder
 from ..store.codec import decode, encode
 from ..types import Injection
 
-_log = logging.getLogger(__name__)
 STORAGE = "int8"
 """How shipped adapters are stored."""
 
@@ -33,22 +32,30 @@ def model_adapter(engine: Engine, recipe: Recipe, kind: str, train: Callable[[],
         train: makes its row, float32 [P].
     """
     layout = engine.layout(recipe)
-    shipped = resources.files("paramrag.primer") / "adapters" / file_name(engine, recipe, kind)
+    shipped = _shipped(engine, recipe, kind)
     if shipped.is_file():
         row = decode(shipped.read_bytes(), layout, STORAGE)
     else:
 
         def build(folder: Path) -> None:
-            _log.warning(
-                "the %s adapter of %s is not there yet: it is trained now, once; minutes, more for larger models",
-                kind.partition("-")[0],
-                engine.base.name,
-            )
             np.save(folder / "row.npy", train())
 
-        folder = build_once(cache_folder() / kind / f"{engine.fingerprint}-{recipe.id}", build)
+        folder = build_once(_kept(engine, recipe, kind), build)
         row = np.load(folder / "row.npy")
     return concat(layout, row[None], [1.0], recipe.activation)
+
+
+def is_ready(engine: Engine, recipe: Recipe, kind: str) -> bool:
+    """Returns whether `model_adapter` would have to train nothing."""
+    return _shipped(engine, recipe, kind).is_file() or _kept(engine, recipe, kind).is_dir()
+
+
+def _shipped(engine: Engine, recipe: Recipe, kind: str) -> Traversable:
+    return resources.files("paramrag.primer") / "adapters" / file_name(engine, recipe, kind)
+
+
+def _kept(engine: Engine, recipe: Recipe, kind: str) -> Path:
+    return cache_folder() / kind / f"{engine.fingerprint}-{recipe.id}"
 
 
 def ship(engine: Engine, recipe: Recipe, kind: str, row: np.ndarray, folder: Path) -> Path:

@@ -17,7 +17,7 @@ from ..infer import Engine
 from ..models import BaseModel
 from ..primer import primer
 from ..types import Injection, Passage, Progress, TrainingItem
-from .model_adapter import model_adapter
+from .model_adapter import is_ready, model_adapter
 from .sequences import TrainingSequence, sequences_with
 from .shared import passes, train_shared
 
@@ -28,6 +28,7 @@ SHOWN = (3, 3, 3, 1, 0)
 among others; none is closed book."""
 VERSION = 2
 """Raise it when what the adapter learns from changes."""
+_KIND = f"task-{VERSION}"
 
 
 def task_adapter(engine: Engine, recipe: Recipe, progress: Progress | None = None) -> Injection:
@@ -36,7 +37,12 @@ def task_adapter(engine: Engine, recipe: Recipe, progress: Progress | None = Non
     Others are trained the first time, which takes some minutes, and then come from the cache.
     """
     recipe = _task_recipe(recipe)
-    return model_adapter(engine, recipe, f"task-{VERSION}", lambda: train_task(engine, recipe, primer(), progress))
+    return model_adapter(engine, recipe, _KIND, lambda: train_task(engine, recipe, primer(), progress))
+
+
+def task_ready(engine: Engine, recipe: Recipe) -> bool:
+    """Returns whether the task adapter is there, so that nobody has to wait for it."""
+    return is_ready(engine, _task_recipe(recipe), _KIND)
 
 
 def _task_recipe(recipe: Recipe) -> Recipe:

@@ -16,6 +16,7 @@ from ..errors import ConfigError, ModelError, NotFoundError, did_you_mean
 from ..infer import Completion, Engine, Request, TokenLogprob
 from ..models import DEFAULT_SYSTEM, chat_ids
 from ..models.prompts import user_turn
+from ..parameterize import task_ready
 from ..pipeline import MODES, Pipeline, Prepared
 from ..store import Collection
 from ..types import Passage, Used
@@ -87,7 +88,7 @@ class Answers:
                 max_new_tokens=settings.max_new_tokens,
             )
             for mode in MODES.values()
-            if mode.parameterizer in recipes
+            if mode.parameterizer in recipes and (not mode.apart or task_ready(engine, recipes[mode.parameterizer]))
         }
 
     @property

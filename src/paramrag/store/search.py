@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pyarrow as pa
 from lance.query import MatchQuery
 
@@ -147,22 +148,24 @@ def coverage(tables: Tables, query: str, passage_ids: Sequence[str]) -> list[flo
     if snapshot is None or not passage_ids:
         return [0.0] * len(passage_ids)
     rows, held, total = snapshot.count(), [0.0] * len(passage_ids), 0.0
+    offsets = [snapshot.offsets.get(passage_id) for passage_id in passage_ids]
+    addresses = [-1 if offset is None else int(snapshot.addresses[offset]) for offset in offsets]  # -1: not here
     for word in sorted(set(re.findall(r"\w+", query.lower()))):
         holding = _holding(snapshot, word)
-        if holding:
+        if len(holding):
             rarity = math.log(1 + (rows - len(holding) + 0.5) / (len(holding) + 0.5))
             total += rarity
-            for at, passage_id in enumerate(passage_ids):
-                held[at] += rarity if passage_id in holding else 0.0
+            for at, held_here in enumerate(np.isin(addresses, holding.astype(np.int64))):
+                held[at] += rarity if held_here else 0.0
     return [value / total if total else 0.0 for value in held]
 
 
-def _holding(snapshot: Snapshot, word: str) -> set[str]:
-    """Returns the passages that hold a word in any of its forms: 0.3 to 0.8 ms over 9,000 passages."""
+def _holding(snapshot: Snapshot, word: str) -> np.ndarray:
+    """Returns where the passages lie that hold a word in any of its forms, uint64 [n]."""
     scanner = snapshot.dataset.scanner(
         columns=["_rowid"], full_text_query=MatchQuery(word, "body"), disable_scoring_autoprojection=True
     )
-    return set(map(snapshot.keys_at.__getitem__, column(scanner.to_table(), "_rowid")))
+    return np.asarray(scanner.to_table()["_rowid"].to_numpy())
 
 
 def _matches(snapshot: Snapshot, query: str, limit: int) -> list[tuple[float, str]]:
