@@ -118,6 +118,8 @@ def test_ctrl_c_ends_with_130_and_says_that_nothing_is_lost(tmp_path: object) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a run in the background of a shell ignores interrupts, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not os.path.exists(f"{tmp_path}/collection/unfinished.json") and time.monotonic() < deadline:
