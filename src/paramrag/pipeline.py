@@ -232,6 +232,12 @@ class Pipeline:
             for_weights = self._conditions.adapters(query, for_weights)
         return for_text, for_weights
 
+    def counted(self, question: str | Query) -> list[Hit]:
+        """Returns the passages whose adapters count for the question: the ones that have to be encoded to ask it."""
+        _, adapted = self.hits(question)
+        weights = self._weights(question, adapted)
+        return [hit for hit, weight in zip(adapted, weights, strict=True) if weight]
+
     def prepare(
         self,
         question: str | Query,

@@ -54,7 +54,7 @@ def test_what_is_needed_is_what_is_injected(collection: Collection, engine: Engi
         StaticParameterizer(engine, RECIPE).encode(collection, needed)
         samples = cell.run(["p-rag", "pt-rag"]).samples
         assert not [sample.error for found in samples.values() for sample in found if sample.error]
-        used = {hit["passage_id"] for found in samples.values() for s in found for hit in s.hits if hit["adapter_id"]}
+        used = {hit["passage_id"] for found in samples.values() for s in found for hit in s.hits if hit["weight"]}
         assert used == set(needed)
     assert Cell(collection, engine, QUESTIONS, setting()).adapters_needed(["vanilla", "t-rag"]) == []
 

@@ -165,8 +165,7 @@ class Cell:
         injecting = [pipeline for pipeline in known if pipeline.adapter_k][:1]
         for done, question in enumerate(self.questions if injecting else (), 1):
             given = None if self.given is None else self.given[question.id]
-            _, adapted = injecting[0].hits(query_of(question, given))
-            wanted.update((hit.passage.id, None) for hit in adapted)
+            wanted.update((hit.passage.id, None) for hit in injecting[0].counted(query_of(question, given)))
             if progress:
                 progress("retrieve", done, len(self.questions))
         return list(wanted)
