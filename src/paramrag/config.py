@@ -25,8 +25,7 @@ ModuleName = Literal["gate_proj", "up_proj", "down_proj"]
 MODULE_NAMES: tuple[ModuleName, ...] = ("gate_proj", "up_proj", "down_proj")
 _OFF: tuple[tuple[str, Any], ...] = (
     ("task", False),
-    ("task_layers", ""),
-    ("task_rank", 0),
+    ("task_recipe", ""),
     ("hypernet", None),
     ("checkpoint", ""),
     ("refine", 0),
@@ -143,8 +142,7 @@ class Recipe(BaseModel):
     task: bool = Field(
         default=False, description="train on top of the shared task adapter, which is then on beneath the passages'"
     )
-    task_layers: str = Field(default="", description="layers of the task adapter, where they are others")
-    task_rank: int = Field(default=0, ge=0, le=256, description="its rank, where it is another; alpha / rank stays")
+    task_recipe: str = Field(default="", description="recipe whose task adapter that is, where it is not this one's")
     hypernet: Hypernet | None = Field(
         default=None, description="the hypernetwork that predicts adapters; none: they are trained"
     )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..config import Recipe
+from ..config import Recipe, load_recipe
 from ..infer import Engine
 from ..models import BaseModel
 from ..primer import primer
@@ -47,10 +47,9 @@ def task_ready(engine: Engine, recipe: Recipe) -> bool:
 
 def _task_recipe(recipe: Recipe) -> Recipe:
     """Returns what the task adapter is made under: the recipe without what passages' adapters alone depend on."""
-    rank = recipe.task_rank or recipe.rank
-    own = {"rank": rank, "alpha": recipe.alpha * rank / recipe.rank, "layers": recipe.task_layers or recipe.layers}
-    off = {"task": False, "task_layers": "", "task_rank": 0, "hypernet": None, "checkpoint": "", "refine": 0}
-    return recipe.model_copy(update=own | off)
+    own = load_recipe(recipe.task_recipe) if recipe.task_recipe else recipe
+    off = {"task": False, "task_recipe": "", "hypernet": None, "checkpoint": "", "refine": 0}
+    return own.model_copy(update=off)
 
 
 def train_task(
