@@ -39,7 +39,7 @@ from paramrag.parameterize import GIVEN_ITEMS
 from paramrag.parameterize.sequences import NO_LABEL, sequences
 from paramrag.types import Injection
 
-CHECKPOINTS = (10, 20, 30, 40, 60, 80, 100, 120)
+CHECKPOINTS = (10, 20, 30, 40, 60)
 BATCH = 4
 PADDED = 3000
 Test = tuple[Passage, DemoQuestion]

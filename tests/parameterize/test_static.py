@@ -52,8 +52,9 @@ def test_encodes_what_is_missing_and_nothing_twice(tmp_path: Path, engine: Engin
     seen: list[tuple[str, int, int | None]] = []
     report = parameterizer.encode(collection, progress=lambda *state: seen.append(state))
     assert (report.encoded, report.present, report.failed) == (5, 0, ())
-    assert seen[0] == ("encode", 0, 5)
-    assert seen[-1] == ("encode", 5, 5)
+    assert (seen[0], seen[-1]) == (("encode", 0, 5), ("encode", 5, 5))
+    assert len(seen) > 2  # one batch, and yet it is told how it goes on
+    assert seen == sorted(set(seen))
     assert collection.encoded(engine.fingerprint, RECIPE.id) == set(collection.passage_ids())
     again = parameterizer.encode(collection)
     assert (again.encoded, again.present) == (0, 5)
@@ -73,13 +74,13 @@ def test_resumes_where_it_was_interrupted(tmp_path: Path, engine: Engine, monkey
     monkeypatch.setattr(static, "BATCH_PASSAGES", {"cpu": 2, "cuda": 2})
     collection = collection_of(tmp_path / "c", 6)
 
-    def stop_after_four(stage: str, done: int, total: int | None) -> None:
-        if done == 4:
+    def stop_in_the_fifth(stage: str, done: int, total: int | None) -> None:
+        if done == 5:
             raise KeyboardInterrupt
 
     parameterizer = StaticParameterizer(engine, RECIPE, augment=Prepared())
     with pytest.raises(KeyboardInterrupt):
-        parameterizer.encode(collection, progress=stop_after_four)
+        parameterizer.encode(collection, progress=stop_in_the_fifth)
     assert len(collection.encoded(engine.fingerprint, RECIPE.id)) == 4
     report = parameterizer.encode(collection)
     assert (report.encoded, report.present) == (2, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ import torch
 from oracles.dense import dense_updates, merged, on_from, train_alone
 from paramrag.aggregate import concat
 from paramrag.config import Recipe
+from paramrag.models import BaseModel
 from paramrag.parameterize import Failed, train
 from paramrag.parameterize import trainer as trainer_module
 from paramrag.parameterize.optimizer import StackedAdamW
 from paramrag.parameterize.sequences import sequences
 from paramrag.parameterize.trainer import initial_row, micro_batch_tokens
+from paramrag.store.layout import AdapterLayout
 from paramrag.types import Adapter
 from tiny import FAMILIES, layout_of, make_passage, random_rows, tiny_base
 
@@ -81,6 +84,31 @@ def test_the_memory_budget_decides_how_much_runs_together() -> None:
     assert 1 < some < whole
     # two adapted layers of width 16 and 40: what half a mebibyte holds
     assert some == (1 << 19) // ((12 * 16 + 8 * 40) * 2 * 4)
+
+
+def test_the_memory_budget_decides_which_passages_train_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[list[str]] = []
+
+    class Run(trainer_module._Run):
+        def __init__(self, base: BaseModel, recipe: Recipe, layout: AdapterLayout, jobs: Any, *others: Any) -> None:
+            runs.append([passage.id for passage, _ in jobs])
+            super().__init__(base, recipe, layout, jobs, *others)
+
+    monkeypatch.setattr(trainer_module, "_Run", Run)
+    base, layout, batch = tiny_base(), layout_of(tiny_base(), DEFAULT), [make_passage(number) for number in range(3)]
+    roomy = {a.key.passage_id: a for a in train(base, DEFAULT, layout, batch) if isinstance(a, Adapter)}
+    tight = {a.key.passage_id: a for a in train(base, DEFAULT, layout, batch, memory=1) if isinstance(a, Adapter)}
+    assert runs == [[passage.id for passage, _ in batch], *([passage.id] for passage, _ in batch)]
+    for passage_id, adapter in roomy.items():
+        np.testing.assert_allclose(tight[passage_id].row, adapter.row, atol=2e-4)
+
+
+def test_what_is_told_of_a_passage_adds_up_to_one() -> None:
+    base, batch = tiny_base(), [make_passage(number) for number in range(3)]
+    told: list[float] = []
+    list(train(base, DEFAULT, layout_of(base, DEFAULT), batch, told=told.append))
+    assert len(told) == DEFAULT.epochs
+    assert sum(told) == pytest.approx(3)
 
 
 def test_finished_passages_leave_early_and_the_others_go_on() -> None:

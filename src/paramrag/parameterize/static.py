@@ -7,7 +7,9 @@ items are never made twice.
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -25,14 +27,16 @@ from ..store.codec import check_dtype, size_bytes
 from ..types import Adapter, Passage, Progress, TrainingItem
 from .sequences import sequences
 from .task import task_adapter
-from .trainer import MEMORY, Failed, train
+from .trainer import MEMORY, Failed, Told, train
 from .workers import Batch, Result, Workers
 
 GIVEN_ITEMS = "items"
 """Augmentation id under which users put training items of their own: the recipe's augmenters `auto` and `items` take
 them."""
-BATCH_PASSAGES = {"cpu": 4, "cuda": 32}
-"""Passages trained together, by kind of device: enough rows to keep it busy, little to lose to a kill."""
+BATCH_PASSAGES = {"cpu": 16, "cuda": 32}
+"""Passages trained together at most, by kind of device: enough rows to keep it busy, little to lose to a kill."""
+SAMPLE_PASSAGES = 4
+"""Passages that are timed for an estimate."""
 PASSAGES_PER_WORKER = 4
 """Fewer are not worth the seconds that it takes to start a process."""
 
@@ -69,6 +73,35 @@ class EncodeEstimate:
     """Size of the new adapters."""
     tokens: int
     """Tokens in one pass over all items."""
+
+
+class _Advance:
+    """Tells how far encoding is, in whole passages: those stored, and what is done of those in training."""
+
+    def __init__(self, passages: int, progress: Progress | None) -> None:
+        self._passages, self._progress = passages, progress
+        self._lock = threading.Lock()
+        self._stored, self._trained, self._told = 0, 0.0, -1
+        self._tell()
+
+    def trained(self, passages: float) -> None:
+        """Takes note of training done; called from several threads."""
+        with self._lock:
+            self._trained += passages
+            self._tell()
+
+    def stored(self, passages: int) -> None:
+        """Takes note of adapters stored."""
+        with self._lock:
+            self._stored += passages
+            self._trained = max(self._trained, float(self._stored))
+            self._tell()
+
+    def _tell(self) -> None:
+        done = max(self._stored, min(self._passages - 1, int(self._trained)))  # the last is told when it is stored
+        if self._progress and done > self._told:
+            self._progress("encode", done, self._passages)
+            self._told = done
 
 
 class StaticParameterizer:
@@ -133,26 +166,23 @@ class StaticParameterizer:
         collection.put_recipe(self.recipe, self.engine.fingerprint, self.layout)
         failed: list[Failed] = []
         items_used: dict[str, int] = {}
-        if progress:
-            progress("encode", 0, len(missing))
+        advance = _Advance(len(missing), progress)
+        size = self._batch_size(len(missing))
 
         def batches() -> Iterator[list[tuple[Passage, list[TrainingItem]]]]:
-            for start in range(0, len(missing), self.batch_passages):
-                passages = collection.passages(missing[start : start + self.batch_passages])
+            for start in range(0, len(missing), size):
+                passages = collection.passages(missing[start : start + size])
                 items = self.items(collection, passages)
                 items_used.update((key, len(own)) for key, own in items.items())
                 yield [(passage, items[passage.id]) for passage in passages]
 
-        done = 0
-        with closing(self._train(batches(), len(missing))) as trained:
+        with closing(self._train(batches(), len(missing), advance.trained)) as trained:
             for results in trained:
                 made = [result for result in results if isinstance(result, Adapter)]
                 failed += [result for result in results if isinstance(result, Failed)]
                 if made:
                     collection.put_adapters(made, dtype=self._storage)
-                done += len(results)
-                if progress:
-                    progress("encode", done, len(missing))
+                advance.stored(len(results))
         return EncodeReport(
             encoded=len(missing) - len(failed),
             present=len(wanted) - len(missing),
@@ -166,7 +196,7 @@ class StaticParameterizer:
         wanted, missing = self._missing(collection, passage_ids)
         known = self.known_items(collection, missing)
         seconds, tokens = 0.0, 0
-        sample = missing[: self.batch_passages]
+        sample = missing[:SAMPLE_PASSAGES]
         if sample:
             passages = collection.passages(sample)
             items = {p.id: known.get(p.id) or _stand_ins(p, self.recipe.augmentation.questions) for p in passages}
@@ -196,17 +226,25 @@ class StaticParameterizer:
             tokens=tokens,
         )
 
-    def _train(self, batches: Iterable[Batch], passages: int) -> Generator[Result]:
+    def _train(self, batches: Iterable[Batch], passages: int, told: Told) -> Generator[Result]:
         """Yields the results of batches, in no order, from this process or from workers."""
         base = self.engine.base
         workers = self._worker_count(passages)
         beneath = task_adapter(self.engine, self.recipe) if self.recipe.task and passages else None
         if workers == 1:
             for batch in batches:
-                yield list(train(base, self.recipe, self.layout, batch, memory=self._memory, beneath=beneath))
+                yield list(
+                    train(base, self.recipe, self.layout, batch, memory=self._memory, beneath=beneath, told=told)
+                )
             return
-        with Workers(base, self.recipe, self.layout, workers, self._memory, beneath) as pool:
+        with Workers(base, self.recipe, self.layout, workers, self._memory, beneath, told) as pool:
             yield from pool.map(batches)
+
+    def _batch_size(self, passages: int) -> int:
+        """Returns how many passages are trained together: as many as may be, in equal shares for the workers."""
+        workers = self._worker_count(passages)
+        rounds = math.ceil(passages / (self.batch_passages * workers))
+        return max(1, math.ceil(passages / max(1, rounds * workers)))
 
     def _worker_count(self, passages: int) -> int:
         base = self.engine.base

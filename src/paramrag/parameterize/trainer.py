@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +43,10 @@ CONTEXT_TOKENS = 4096
 """Context tokens that are read together, padding counted."""
 MICRO_BATCH_ROWS = 12
 """Sequences that are worth a micro-batch of their own rather than being padded to the next length."""
+KEPT_CONTEXTS = 2
+"""Copies of a context's keys and values: as they were read, and as micro-batches join them."""
+Told = Callable[[float], None]
+"""Called as steps are taken with how much more is done, in passages: the numbers of a passage add up to 1."""
 REST_STEPS = 3
 """Steps for which a learnt item is left out before it is looked at again."""
 
@@ -164,6 +168,7 @@ def train(
     memory: int = MEMORY,
     beneath: Injection | None = None,
     start: Mapping[str, np.ndarray] | None = None,
+    told: Told | None = None,
 ) -> Iterator[Adapter | Failed]:
     """Trains one adapter per passage, all at once; yields them in the order given.
 
@@ -175,6 +180,7 @@ def train(
         beneath: on, unchanged, under every adapter while it is trained, as it will be when it is used.
         start: passage id -> row to start from, for the recipe's `refine` steps; None: the recipe's own start and
             epochs.
+        told: hears how training goes on.
     """
     results: dict[str, Adapter | Failed] = {}
     jobs: list[tuple[Passage, list[TrainingSequence]]] = []
@@ -183,7 +189,7 @@ def train(
             jobs.append((passage, sequences(base, recipe, passage, items)))
         except TrainingError as error:
             results[passage.id] = Failed(passage.id, str(error))
-    results |= train_sequences(base, recipe, layout, jobs, memory=memory, beneath=beneath, start=start)
+    results |= train_sequences(base, recipe, layout, jobs, memory=memory, beneath=beneath, start=start, told=told)
     for passage, _ in batch:
         yield results[passage.id]
 
@@ -197,14 +203,15 @@ def train_sequences(
     memory: int = MEMORY,
     beneath: Injection | None = None,
     start: Mapping[str, np.ndarray] | None = None,
+    told: Told | None = None,
 ) -> dict[str, Adapter | Failed]:
     """Trains one adapter per passage on sequences of its own, as `train` does; returns them by passage id."""
     results: dict[str, Adapter | Failed] = {}
+    tokens = micro_batch_tokens(base, layout, memory)
     for rate in (recipe.learning_rate, recipe.learning_rate / 4):
         left = [(passage, examples) for passage, examples in jobs if passage.id not in results]
-        if left:
-            tokens = micro_batch_tokens(base, layout, memory)
-            results |= _Run(base, recipe, layout, left, rate, tokens, beneath, start).run()
+        for together in _by_memory(base, left, memory // 2):
+            results |= _Run(base, recipe, layout, together, rate, tokens, beneath, start, told).run()
     for passage, _ in jobs:
         if passage.id not in results:
             results[passage.id] = Failed(
@@ -213,6 +220,27 @@ def train_sequences(
                 f"{recipe.learning_rate:g} and at a quarter of it; lower learning_rate in the recipe",
             )
     return results
+
+
+def _by_memory(
+    base: BaseModel, jobs: Sequence[tuple[Passage, list[TrainingSequence]]], memory: int
+) -> Iterator[list[tuple[Passage, list[TrainingSequence]]]]:
+    """Yields jobs in runs whose contexts' keys and values fit into `memory` bytes; a job too large runs alone."""
+    config = base.model.config.get_text_config()
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    numbers = 2 * base.layer_count * config.num_key_value_heads * head_dim
+    tokens = memory // (KEPT_CONTEXTS * numbers * base.dtype.itemsize)
+    together: list[tuple[Passage, list[TrainingSequence]]] = []
+    held = 0
+    for job in jobs:
+        size = sum(len(sequence.context) for sequence in job[1])
+        if together and held + size > tokens:
+            yield together
+            together, held = [], 0
+        together.append(job)
+        held += size
+    if together:
+        yield together
 
 
 class _Run:
@@ -228,9 +256,10 @@ class _Run:
         tokens: int,
         beneath: Injection | None,
         start: Mapping[str, np.ndarray] | None,
+        told: Told | None,
     ) -> None:
         self._base, self._recipe, self._layout, self._rate = base, recipe, layout, learning_rate
-        self._tokens = tokens
+        self._tokens, self._told = tokens, told
         self._beneath = stack([beneath], base)
         self._jobs = [
             _Job(
@@ -266,6 +295,8 @@ class _Run:
                 break
             self._optimizer.step(self._rows, gradient, self._rates(step))
             step += 1
+            if self._told:
+                self._told(sum(1 / self._jobs[number].steps for number in self._active))
             over = [row for row, number in enumerate(self._active) if step >= self._jobs[number].steps]
             for row in over:
                 done[self._jobs[self._active[row]].passage.id] = self._adapter(row)

@@ -2,7 +2,7 @@
 
 On CPU the products of a training step are too small to share between threads: one process a core trains half as much
 again as one process with all cores (docs/log.md). A worker runs `serve`: it loads the model, reads batches from its
-input and writes results to its output, and ends when either is closed.
+input and writes to its output how each goes on, as numbers, and then its results; it ends when either is closed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import IO, Any
 
 from ..config import Recipe
@@ -22,7 +23,7 @@ from ..errors import TrainingError
 from ..models import BaseModel
 from ..store.layout import AdapterLayout
 from ..types import Adapter, Injection, Passage, TrainingItem
-from .trainer import Failed, train
+from .trainer import Failed, Told, train
 
 Batch = Sequence[tuple[Passage, Sequence[TrainingItem]]]
 Result = list[Adapter | Failed]
@@ -39,6 +40,7 @@ class Workers:
         count: int,
         memory: int,
         beneath: Injection | None = None,
+        told: Told | None = None,
     ) -> None:
         """Starts the processes; they load the model while the first batches are prepared.
 
@@ -46,7 +48,9 @@ class Workers:
             count: processes.
             memory: bytes that all of them may use for training, beside the models.
             beneath: on under every adapter.
+            told: hears how training goes on, from several threads.
         """
+        self._told = told
         dtype = str(base.dtype).removeprefix("torch.")
         self._job = (base.name, dtype, base.fingerprint, recipe, layout, memory // count, beneath)
         self._idle = [self._start() for _ in range(count)]
@@ -96,7 +100,9 @@ class Workers:
         process = self._idle.pop()
         try:
             _write(process.stdin, batch)
-            result: Result | Exception = _read(process.stdout)
+            while isinstance(result := _read(process.stdout), float):
+                if self._told:
+                    self._told(result)
         except (EOFError, BrokenPipeError) as error:
             raise TrainingError(
                 f"a training process ended with exit code {process.wait()} before its batch was done, perhaps for want "
@@ -105,7 +111,8 @@ class Workers:
         self._idle.append(process)
         if isinstance(result, Exception):
             raise result
-        return result
+        trained: Result = result
+        return trained
 
 
 def _write(stream: IO[bytes] | None, value: Any) -> None:
@@ -144,7 +151,8 @@ def serve() -> None:
         try:
             if base.fingerprint != fingerprint:
                 raise TrainingError(f"model {name!r} changed while it was used; run again")
-            result: Result | Exception = list(train(base, recipe, layout, batch, memory=memory, beneath=beneath))
+            trained = train(base, recipe, layout, batch, memory=memory, beneath=beneath, told=partial(_write, output))
+            result: Result | Exception = list(trained)
         except Exception as error:  # noqa: BLE001  raised again where the batch came from
             result = error
         _write(output, result)
