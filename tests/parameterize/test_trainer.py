@@ -13,11 +13,11 @@ from oracles.dense import dense_updates, merged, on_from, train_alone
 from paramrag.aggregate import concat
 from paramrag.config import Recipe
 from paramrag.models import BaseModel
-from paramrag.parameterize import Failed, train
+from paramrag.parameterize import Failed, budget, train
 from paramrag.parameterize import trainer as trainer_module
 from paramrag.parameterize.optimizer import StackedAdamW
 from paramrag.parameterize.sequences import sequences
-from paramrag.parameterize.trainer import initial_row, micro_batch_tokens
+from paramrag.parameterize.trainer import initial_row
 from paramrag.store.layout import AdapterLayout
 from paramrag.types import Adapter
 from tiny import FAMILIES, layout_of, make_passage, random_rows, tiny_base
@@ -64,7 +64,7 @@ def test_company_and_order_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> Non
     recipe = DEFAULT.model_copy(update={"batch_items": 2, "schedule": "linear"})
     together = adapters(recipe, [0, 1, 2, 3, 4])
     reversed_ = adapters(recipe, [4, 3, 2, 1, 0])
-    monkeypatch.setattr(trainer_module, "MICRO_BATCH_TOKENS", 16)
+    monkeypatch.setattr(budget, "MICRO_BATCH_TOKENS", 16)
     in_pieces = adapters(recipe, [0, 1, 2, 3, 4])
     for number in range(5):
         alone = adapters(recipe, [number])
@@ -77,10 +77,10 @@ def test_company_and_order_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_memory_budget_decides_how_much_runs_together() -> None:
     base, recipe = tiny_base(), DEFAULT
     layout = layout_of(base, recipe)
-    whole = micro_batch_tokens(base, layout, 4 << 30)
-    assert whole == trainer_module.MICRO_BATCH_TOKENS
-    assert micro_batch_tokens(base, layout, 1) == 1
-    some = micro_batch_tokens(base, layout, 1 << 20)
+    whole = budget.micro_batch_tokens(base, layout, 4 << 30)
+    assert whole == budget.MICRO_BATCH_TOKENS
+    assert budget.micro_batch_tokens(base, layout, 1) == 1
+    some = budget.micro_batch_tokens(base, layout, 1 << 20)
     assert 1 < some < whole
     # two adapted layers of width 16 and 40: what half a mebibyte holds
     assert some == (1 << 19) // ((12 * 16 + 8 * 40) * 2 * 4)

@@ -16,12 +16,13 @@ from ..infer.injection import injected, stack
 from ..models import BaseModel
 from ..store.layout import AdapterLayout
 from ..types import Injection, Progress
+from .budget import CONTEXT_TOKENS, MEMORY, by_length, micro_batch_tokens
 from .contexts import Contexts
 from .leaves import add_gradient, leaves
 from .optimizer import StackedAdamW
 from .replay import Replay
 from .sequences import TrainingSequence
-from .trainer import CONTEXT_TOKENS, MEMORY, by_length, initial_row, micro_batch_tokens
+from .trainer import initial_row
 
 PASSAGES_PER_STEP = 2
 WARM_UP = 10

@@ -25,9 +25,10 @@ from ..models import BaseModel
 from ..store import Collection
 from ..store.codec import check_dtype, size_bytes
 from ..types import Adapter, Passage, Progress, TrainingItem
+from .budget import MEMORY
 from .sequences import sequences
 from .task import task_adapter
-from .trainer import MEMORY, Failed, Told, train
+from .trainer import Failed, Told, train
 from .workers import Batch, Result, Workers
 
 GIVEN_ITEMS = "items"
