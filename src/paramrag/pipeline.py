@@ -53,6 +53,7 @@ MODES = {
         Mode("pt-rag-late", text=True, weights=True, apart=True),
         Mode("dyp-rag", text=False, weights=True, parameterizer="dynamic"),
         Mode("dypt-rag", text=True, weights=True, parameterizer="dynamic"),
+        Mode("dypt-rag-late", text=True, weights=True, parameterizer="dynamic", apart=True),
     )
 }
 
@@ -94,7 +95,7 @@ class Prepared:
         """
         if len(self.requests) > 1:
             raise ConfigError(
-                "in mode pt-rag-late text and weights answer apart, and this looks at one answer; use mode pt-rag"
+                "in a late mode text and weights answer apart, and this looks at one answer; use pt-rag or dypt-rag"
             )
         return self.requests[0]
 
@@ -126,9 +127,9 @@ class Pipeline:
         """Settles everything but the question.
 
         Args:
-            mode: vanilla, t-rag, p-rag, pt-rag or pt-rag-late; dyp-rag or dypt-rag for predicted adapters. pt-rag-late
-                asks twice, once with the passages in the prompt and the task adapter on to read them, once closed book
-                with their adapters, and gives the answer whose tokens were likelier.
+            mode: vanilla, t-rag, p-rag, pt-rag or pt-rag-late; dyp-rag, dypt-rag or dypt-rag-late for predicted
+                adapters. The late modes ask twice, once with the passages in the prompt and the task adapter on to
+                read them, once closed book with their adapters, and give the answer whose tokens were likelier.
             top_k: passages to retrieve.
             text_k: how many of them go into the prompt; None takes what the mode says (all or none).
             adapter_k: how many of them go into the weights; None takes what the mode says.

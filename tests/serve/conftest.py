@@ -76,7 +76,8 @@ def running(directory: Path, settings: Settings | None = None, *, max_batch: int
     """Runs a server for the time of a `with` block."""
     engine = Engine(tiny_base(), max_batch=max_batch, prefix_cache_bytes=1 << 20)
     collection = filled(directory, engine)
-    task_adapter(engine, RECIPE)  # or the server would not offer pt-rag-late
+    for recipe in RECIPES.values():
+        task_adapter(engine, recipe)  # or the server would not offer the late modes
     app = create_app(collection, engine, RECIPE, settings, predicted=PREDICTED)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=20))
     thread = threading.Thread(target=server.run, daemon=True)

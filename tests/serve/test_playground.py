@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from paramrag import MODES
+
 from .conftest import Running
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -49,8 +51,8 @@ def test_the_whole_page(server: Running, browser: Any, tmp_path: Path) -> None:
     page.press("#question", "Enter")
     shows(page, "#status", "All modes have answered")
     cards = page.locator("#answers article")
-    assert cards.count() == 7
-    assert [cards.nth(at).get_attribute("aria-busy") for at in range(7)] == ["false"] * 7
+    assert cards.count() == len(MODES)
+    assert [cards.nth(at).get_attribute("aria-busy") for at in range(len(MODES))] == ["false"] * len(MODES)
     assert page.locator("#answers .error").count() == 0
     assert "Zorbik Tower stands in Port Quell" in page.inner_text("#passages")
     assert "prompt tokens" in cards.first.inner_text()

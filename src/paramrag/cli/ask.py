@@ -26,7 +26,7 @@ def run(
     directory: options.Directory,
     question: Annotated[str, typer.Argument(help="The question.")],
     mode: Annotated[
-        str, typer.Option(help="vanilla, t-rag, p-rag, pt-rag, pt-rag-late, dyp-rag or dypt-rag.")
+        str, typer.Option(help="vanilla, t-rag, p-rag, pt-rag or pt-rag-late; dyp-rag, dypt-rag or dypt-rag-late.")
     ] = "pt-rag",
     compare: Annotated[bool, typer.Option("--compare", help="Ask in every mode and show them side by side.")] = False,
     top_k: options.TopK = 3,
@@ -58,7 +58,8 @@ def run(
     """Ask a question.
 
     A mode says where the retrieved passages go: nowhere (vanilla), into the prompt (t-rag), into the weights as
-    adapters (p-rag), or both (pt-rag). In dyp-rag and dypt-rag the adapters are those that a hypernetwork predicted.
+    adapters (p-rag), or both (pt-rag; in pt-rag-late each answers, and the surer answer is given). In dyp-rag,
+    dypt-rag and dypt-rag-late the adapters are those that a hypernetwork predicted.
     """
     if stream and (json or compare):
         raise typer.BadParameter(
@@ -83,9 +84,9 @@ def run(
         modes = list(modes_with("static", "dynamic") if has_predicted(collection, engine) else modes_with("static"))
     recipes = choose_recipes(collection, engine, recipe, modes)
     if compare:
-        modes = without_unready(engine, recipes["static"], modes)
+        modes = without_unready(engine, recipes, modes)
     with bars(quiet=json) as progress:
-        prepare_task(engine, recipes["static"], modes, progress)
+        prepare_task(engine, recipes, modes, progress)
 
     def pipeline(name: str) -> Pipeline:
         return Pipeline(

@@ -133,7 +133,7 @@ def run(
         if encode or shuffled_text:
             encode_needed(cell, names, control, quiet=json)
         with bars(quiet=json) as progress:
-            prepare_task(engine, recipes["static"], names, progress)
+            prepare_task(engine, recipes, names, progress)
             summary = cell.run(names, out, metrics=measured, about=about, progress=progress)
     emit(summary.to_json()) if json else _show(summary, out)
     if any(found.failed for found in summary.modes.values()):

@@ -14,7 +14,7 @@ from .progress import bars
 from .session import choose_recipe, has_predicted, open_collection, without_unready
 
 if TYPE_CHECKING:
-    from ..config import Recipe
+    from ..config import Parameterizer, Recipe
     from ..parameterize.hypernet import Predictor
 
 
@@ -95,6 +95,9 @@ def run(
     elif has_predicted(collection, engine):
         predicted = choose_recipe(collection, engine, None, "dynamic")
     chosen = choose_recipe(collection, engine, recipe, "static")
-    without_unready(engine, chosen, modes_with("static"))  # says what the server cannot offer
+    recipes: dict[Parameterizer, Recipe] = {"static": chosen}
+    if predicted:
+        recipes["dynamic"] = predicted if isinstance(predicted, Recipe) else predicted.recipe
+    without_unready(engine, recipes, modes_with(*recipes))  # says what the server cannot offer
     typer.echo(f"{directory} at http://{host}:{port} (Ctrl-C stops)", err=True)
     serve(collection, engine, chosen, settings, predicted=predicted, host=host, port=port, without_keys=without_keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,30 +114,35 @@ def choose_recipes(
     return chosen
 
 
-def prepare_task(engine: Engine, recipe: Recipe, modes: Iterable[str], progress: Progress | None) -> None:
-    """Trains the task adapter that modes need and that is not there yet, where the user can watch."""
+def prepare_task(
+    engine: Engine, recipes: Mapping[Parameterizer, Recipe], modes: Iterable[str], progress: Progress | None
+) -> None:
+    """Trains the task adapters that modes need and that are not there yet, where the user can watch."""
     from ..parameterize import task_adapter
     from ..pipeline import MODES
 
-    wanted = [MODES[mode] for mode in modes if mode in MODES]
-    if any(mode.apart or (mode.weights and recipe.task and mode.parameterizer == "static") for mode in wanted):
-        task_adapter(engine, recipe, progress)
+    for mode in (MODES[name] for name in modes if name in MODES):
+        recipe = recipes[mode.parameterizer]
+        if mode.apart or (mode.weights and recipe.task):
+            task_adapter(engine, recipe, progress)
 
 
-def without_unready(engine: Engine, recipe: Recipe, modes: Iterable[str]) -> list[str]:
-    """Returns the modes that can be asked at once; says on stderr which one would first train a task adapter."""
+def without_unready(engine: Engine, recipes: Mapping[Parameterizer, Recipe], modes: Iterable[str]) -> list[str]:
+    """Returns the modes that can be asked at once; says on stderr which ones would first train a task adapter."""
     from ..parameterize import task_ready
     from ..pipeline import MODES
 
-    ready = task_ready(engine, recipe)
+    ready = []
     for mode in modes:
-        if MODES[mode].apart and not ready:
+        if not MODES[mode].apart or task_ready(engine, recipes[MODES[mode].parameterizer]):
+            ready.append(mode)
+        else:
             complain(
                 f"{mode} is left out: it needs a task adapter of this model and recipe, which is trained once, in "
                 f"minutes to an hour; `paramrag ask DIR QUESTION --mode {mode}` does that",
                 label="note",
             )
-    return [mode for mode in modes if ready or not MODES[mode].apart]
+    return ready
 
 
 def has_predicted(collection: Collection, engine: Engine) -> bool:

@@ -29,10 +29,12 @@ _LOOKS = {
     "t-rag": ("#2f86d6", "s"),
     "p-rag": ("#e08a00", "^"),
     "pt-rag": ("#0a9d76", "D"),
+    "pt-rag-late": ("#7a6fd0", "X"),
     "dyp-rag": ("#c76aa4", "v"),
     "dypt-rag": ("#d55e00", "P"),
+    "dypt-rag-late": ("#a8761c", "*"),
 }
-_OTHERS = (("#7a6fd0", "X"), ("#a8761c", "*"), ("#3aa6a6", "h"))
+_OTHERS = (("#3aa6a6", "h"), ("#5b5b9f", "<"), ("#94a33a", ">"))
 _SIDES = {"counterfactual": "#e08a00", "original": "#2f86d6", "other": "#9a9a9a"}
 
 
