@@ -9,9 +9,10 @@ dyprag-paper. Collection and adapters are kept in --work, so that an interrupted
 Invented people (phantomwiki): each is asked for facts of the passage in wordings that no hypernetwork was trained on,
 and the file's own questions about one person are asked too. Closed book under the own predicted adapter (`dyp-own`),
 that of another person (`dyp-swapped`), the trained one (`p-own`), and predicted ones refined for 2 to 32 steps on
-items by rules; then with BM25's three passages in the prompt, alone (`t-rag`), with the task adapter (`t-rag task`),
-and with the passages' predicted adapters (`dypt-rag`). PopQA: the latter three. Geometry: whole updates of the people's
-adapters; for the AUROC each person is cut into two passages, and a pair is relevant if both are of one person.
+items by rules; then as a pipeline asks, with BM25's three passages: in the prompt (`t-rag`), also with the task adapter
+(`t-rag task`), as predicted adapters (`dyp-rag`), and as both (`dypt-rag`, `dypt-rag-late`). PopQA: the latter five.
+Geometry: whole updates of the people's adapters; for the AUROC each person is cut into two passages, and a pair is
+relevant if both are of one person.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from paramrag import Collection, Engine, Passage, Request, StaticParameterizer, load_recipe
-from paramrag.aggregate import concat, weighting
+from paramrag import Collection, Engine, Passage, Pipeline, Request, StaticParameterizer, load_recipe
+from paramrag.aggregate import concat
 from paramrag.aggregate.joining import join
 from paramrag.analyze.collapse import collapse
 from paramrag.config import Recipe
@@ -43,6 +44,7 @@ from paramrag.types import Injection
 
 TOP_K = 3
 BATCH = 16
+ANSWER_TOKENS = 24
 STEPS = (2, 4, 8, 32)
 FACTS = 4
 """Questions about a person, besides the file's own."""
@@ -106,7 +108,7 @@ class Bench:
             for one in some:
                 passages, injection = given(one)
                 prompt = prompt_ids(self.engine.base.tokenizer, one.question.question, passages)
-                requests.append(Request(prompt, injection, max_new_tokens=24))
+                requests.append(Request(prompt, injection, max_new_tokens=ANSWER_TOKENS))
             for one, completion in zip(some, self.engine.generate(requests), strict=True):
                 found.append(self.score(completion.text, one.question) or 0.0)
         return found
@@ -209,7 +211,6 @@ def measure(arguments: argparse.Namespace, work: Path, show: Callable[[str], Non
         encode(f"predict + {steps}", refining)
         refined = gather(collection, engine, refining.recipe, chosen)
         ask(f"dyp-own + {steps}", asked, lambda one, refined=refined: ([], refined.injection([one.own], [1.0])))
-    weigh = weighting("score")
     sets: dict[str, tuple[Collection, list[Asked]]] = {"phantomwiki": (collection, asked)}
     popqa = [question for question in load_questions(arguments.data / "popqa.jsonl") if question.gold_ids]
     pages = Collection.open(work / "popqa")
@@ -218,23 +219,27 @@ def measure(arguments: argparse.Namespace, work: Path, show: Callable[[str], Non
     sets["popqa"] = (pages, [Asked(one, next(j.passage for j in one.passages if j.gold)) for one in popqa])
     for name, (source, questions) in sets.items():
         some = questions[: arguments.questions]
-        hits = {one.question.question: source.search(one.question.question, TOP_K) for one in some}
-        DynamicParameterizer(engine, dynamic.predictor).encode(
-            source, list(dict.fromkeys(hit.passage.id for found in hits.values() for hit in found))
-        )
-        rows = gather(source, engine, dynamic.recipe, (hit.passage for found in hits.values() for hit in found))
+        found_ids = {hit.passage.id for one in some for hit in source.search(one.question.question, TOP_K)}
+        DynamicParameterizer(engine, dynamic.predictor).encode(source, sorted(found_ids))
 
-        def text(one: Asked, hits: Mapping[str, Any] = hits) -> list[Passage]:
-            return [hit.passage for hit in hits[one.question.question]]
+        def pipeline(mode: str, beneath: Injection | None = None, source: Collection = source) -> Pipeline:
+            return Pipeline(
+                source,
+                engine,
+                mode,
+                top_k=TOP_K,
+                recipe=dynamic.recipe,
+                max_new_tokens=ANSWER_TOKENS,
+                base_injection=beneath,
+            )
 
-        def both(one: Asked, hits: Mapping[str, Any] = hits, rows: Rows = rows) -> tuple[list[Passage], Any]:
-            found = hits[one.question.question]
-            return text(one, hits), rows.injection(text(one, hits), weigh([hit.score for hit in found]))
-
-        ask(f"{name} t-rag", some, lambda one, text=text: (text(one), None))
-        ask(f"{name} t-rag task", some, lambda one, text=text: (text(one), task))
-        ask(f"{name} dypt-rag", some, both)
-        ask(f"{name} dyp-rag", some, lambda one, both=both: ([], both(one)[1]))
+        ways = {mode: pipeline(mode) for mode in ("t-rag", "dyp-rag", "dypt-rag", "dypt-rag-late")}
+        for way, asking in {**ways, "t-rag task": pipeline("t-rag", task)}.items():
+            answers = asking.ask_many([one.question.question for one in some])
+            scores[f"{name} {way}"] = [
+                bench.score(answer.text, one.question) or 0.0 for answer, one in zip(answers, some, strict=True)
+            ]
+            show(f"  {name} {way}: {100 * np.mean(scores[f'{name} {way}']):.1f}, n = {len(some)}")
     found: dict[str, Any] = {
         "hypernet": str(arguments.hypernet),
         "recipe": dynamic.recipe.id,
@@ -294,8 +299,9 @@ def bars(
     share = float(np.mean(scores["dyp-own"])) / static if static else 0.0
     made.append(_bar("DyP-RAG / static P-RAG HasAnswer, unseen people", share, 0.5))
     for name in ("phantomwiki", "popqa"):
-        gain = paired_difference(scores[f"{name} t-rag"], scores[f"{name} dypt-rag"])
-        made.append(_bar(f"{name}: DyPT-RAG minus T-RAG, lower end of 95 %, points", 100 * gain.low, 0))
+        for way in ("dypt-rag", "dypt-rag-late"):
+            gain = paired_difference(scores[f"{name} t-rag"], scores[f"{name} {way}"])
+            made.append(_bar(f"{name}: {way} minus t-rag, lower end of 95 %, points", 100 * gain.low, 0))
     if {"static", "predict", "predict + 4"} <= seconds.keys():
         made.append(_bar("static / predicting time", seconds["static"] / seconds["predict"], 20))
         made.append(
