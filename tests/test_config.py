@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from paramrag.config import Recipe, load_recipe, parse_recipe
 from paramrag.errors import ConfigError
@@ -26,6 +27,13 @@ def test_the_id_is_what_the_recipe_does_not_what_it_is_called() -> None:
     assert Recipe(name="a").id == Recipe(name="b").id
     assert Recipe(rank=2).id != Recipe(rank=4).id
     assert Recipe(modules=("gate_proj", "down_proj")).id == Recipe(modules=("down_proj", "gate_proj")).id
+
+
+def test_settings_that_are_gone_are_no_error_where_they_did_nothing() -> None:
+    held = load_recipe("default").model_dump(mode="json")
+    assert Recipe.model_validate(held | {"task_layers": "", "task_rank": 0}).id == load_recipe("default").id
+    with pytest.raises(ValidationError, match="task_rank"):
+        Recipe.model_validate(held | {"task_layers": "", "task_rank": 4})
 
 
 def test_a_file_is_a_recipe(tmp_path: Path) -> None:

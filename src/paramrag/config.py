@@ -31,6 +31,8 @@ _OFF: tuple[tuple[str, Any], ...] = (
     ("refine", 0),
 )
 # left out of the id where they are off: settings that came later, so that older adapters keep theirs
+_GONE: dict[str, Any] = {"task_layers": "", "task_rank": 0}
+# settings that recipes have no longer, and what they were where they did nothing: adapters made then are still good
 _NAMED_LAYERS = ("all", "first-half", "last-half", "last-quarter", "last")
 
 
@@ -150,6 +152,13 @@ class Recipe(BaseModel):
     refine: int = Field(default=0, ge=0, description="training steps from a predicted adapter on")
     seed: int = Field(default=0, ge=0, description="decides initial values and order, per passage")
     augmentation: Augmentation = Field(default_factory=Augmentation, description="how training items are made")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_gone(cls, held: Any) -> Any:
+        if not isinstance(held, dict):
+            return held
+        return {name: value for name, value in held.items() if name not in _GONE or value != _GONE[name]}
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
