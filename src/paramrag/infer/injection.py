@@ -165,12 +165,12 @@ class FactorRows:
             if self._room is not None:
                 for factor in (*self._room.a.values(), *self._room.b.values()):
                     factor[:, row] = factor[:, len(self._injections)]
-        if not any(injection is not None for injection in self._injections):
-            self._room = None
 
     def factors(self) -> BatchFactors | None:
         """Returns the rows' factors, None where no row has an injection; valid until a row comes or goes."""
-        return None if self._room is None else self._room.rows(slice(0, len(self._injections)))
+        if self._room is None or all(injection is None for injection in self._injections):
+            return None
+        return self._room.rows(slice(0, len(self._injections)))
 
     def _takes(self, injection: Injection | None) -> bool:
         room = self._room
