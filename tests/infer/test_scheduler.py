@@ -173,6 +173,30 @@ def test_decoding_goes_on_while_a_long_prompt_is_read() -> None:
     assert scheduler.stats().reading == 1
 
 
+def test_a_short_prompt_is_answered_in_the_step_that_reads_it() -> None:
+    scheduler = scheduler_of()
+    others = [scheduler.submit(Request(wanted()[number].prompt_ids, max_new_tokens=40)) for number in (0, 5)]
+    scheduler.step()
+    heard: list[Update] = []
+    scheduler.submit(Request(wanted()[1].prompt_ids, wanted()[1].injection, max_new_tokens=5), heard.append)
+    scheduler.step()
+    assert len(heard) == 1
+    assert scheduler.stats().decoding == 3
+    assert scheduler.stats().decoded_rows == 5
+    assert not any(other.done for other in others)
+
+
+def test_no_more_is_read_in_a_step_than_is_allowed() -> None:
+    scheduler = scheduler_of(chunk_tokens=8, max_batch=3)
+    for _ in range(5):
+        scheduler.submit(Request(wanted()[3].prompt_ids, wanted()[3].injection, max_new_tokens=1))
+    lengths = [len(wanted()[3].prompt_ids)] * 5
+    steps = 1
+    while scheduler.step():
+        steps += 1
+    assert steps >= (sum(lengths) - 5) / 8
+
+
 def test_what_prompts_begin_with_is_read_once_for_every_mode() -> None:
     scheduler = scheduler_of(prefix_cache_bytes=1 << 20)
     layout = layout_of(tiny_base(), Recipe(layers="1-3"))
@@ -272,7 +296,7 @@ def test_a_request_that_fails_while_it_is_begun_is_told(monkeypatch: pytest.Monk
 
     scheduler = scheduler_of()
     with monkeypatch.context() as patch:
-        patch.setattr("paramrag.infer.scheduler._Group.__init__", broken)
+        patch.setattr("paramrag.infer.scheduler.KeyValues.reserve", broken)
         ticket = scheduler.submit(wanted()[0])
         with pytest.raises(MemoryError):
             scheduler.step()

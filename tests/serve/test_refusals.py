@@ -235,7 +235,7 @@ def test_an_error_inside_is_a_number_in_the_log(
 
     with running(tmp_path / "c") as server, server.http() as http:
         with monkeypatch.context() as patch:
-            patch.setattr("paramrag.infer.scheduler.forward", broken)
+            patch.setattr("paramrag.infer.passes.Passes.run", broken)
             answer = http.post(CHAT, json=GOOD)
             assert (answer.status_code, error_of(answer)["code"]) == (500, "internal_error")
             assert "secret" not in answer.text

@@ -3,7 +3,8 @@
 from .engine import Engine
 from .injection import BatchFactors, injected, stack
 from .request import Completion, Request, TokenLogprob, Update
-from .scheduler import Scheduler, SchedulerStats, Ticket
+from .rows import Ticket
+from .scheduler import Scheduler, SchedulerStats
 from .surest import surest
 
 __all__ = [

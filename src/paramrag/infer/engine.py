@@ -23,7 +23,8 @@ from ..store.layout import AdapterLayout
 from ..types import Adapter, Injection
 from .injection import injected, stack
 from .request import Completion, Request
-from .scheduler import Scheduler, Ticket
+from .rows import Ticket
+from .scheduler import Scheduler
 
 
 class Engine:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from torch import nn
 from ..errors import MismatchError
 from ..models import BaseModel
 from ..types import Injection
+from .spans import Spans
 
 SHARED_INPUT = ("gate_proj", "up_proj")  # both read the block's input: their A factors are applied in one product
 
@@ -164,12 +165,12 @@ class FactorRows:
             if self._room is not None:
                 for factor in (*self._room.a.values(), *self._room.b.values()):
                     factor[:, row] = factor[:, len(self._injections)]
-        if not any(injection is not None for injection in self._injections):
-            self._room = None
 
     def factors(self) -> BatchFactors | None:
         """Returns the rows' factors, None where no row has an injection; valid until a row comes or goes."""
-        return None if self._room is None else self._room.rows(slice(0, len(self._injections)))
+        if self._room is None or all(injection is None for injection in self._injections):
+            return None
+        return self._room.rows(slice(0, len(self._injections)))
 
     def _takes(self, injection: Injection | None) -> bool:
         room = self._room
@@ -182,16 +183,21 @@ class FactorRows:
 
 
 @contextmanager
-def injected(base: BaseModel, factors: BatchFactors | None) -> Iterator[None]:
-    """Runs the body with the factors added to the model's feed-forward layers; always takes them out again."""
+def injected(base: BaseModel, factors: BatchFactors | None, spans: Spans | None = None) -> Iterator[None]:
+    """Runs the body with the factors added to the model's feed-forward layers; always takes them out again.
+
+    Args:
+        spans: which rows the tokens of a packed pass belong to; None where what runs is a batch of the rows [N, T].
+    """
     handles: list[Any] = []
     try:
         if factors is not None:
+            rows = _Batch() if spans is None else _Packed(spans)
             per_layer = {name: (a.unbind(0), factors.b[name].unbind(0)) for name, a in factors.a.items()}
             for position, layer in enumerate(factors.layers):
                 own = {name: (a[position], b[position]) for name, (a, b) in per_layer.items()}
                 side_by_side = None if factors.a_shared is None else factors.a_shared[position]
-                handles.extend(_attach(base.ffn[layer], own, side_by_side))
+                handles.extend(_attach(base.ffn[layer], own, side_by_side, rows))
         yield
     finally:
         for handle in handles:
@@ -201,21 +207,25 @@ def injected(base: BaseModel, factors: BatchFactors | None) -> Iterator[None]:
 _Factors = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # of one layer: module name -> (A [N, R, in], B [N, R, out])
 
 
-def _attach(modules: Mapping[str, nn.Linear], factors: _Factors, a_shared: torch.Tensor | None) -> Iterator[Any]:
+def _attach(
+    modules: Mapping[str, nn.Linear], factors: _Factors, a_shared: torch.Tensor | None, rows: _Rows
+) -> Iterator[Any]:
     """Hooks the projections of one layer; yields the handles."""
     shared = {name: factors[name] for name in SHARED_INPUT if name in factors}
     if len(shared) == 2:
-        yield from _attach_shared(modules, shared, a_shared)
+        yield from _attach_shared(modules, shared, a_shared, rows)
     for name, (a_NRI, b_NRO) in factors.items():
         if name not in shared or len(shared) < 2:
 
             def add(_: nn.Module, args: Any, output: torch.Tensor, a: Any = a_NRI, b: Any = b_NRO) -> torch.Tensor:
-                return _plus(output, _down(args[0], a), b)
+                return rows.plus(output, rows.down(args[0], a), b)
 
             yield modules[name].register_forward_hook(add)
 
 
-def _attach_shared(modules: Mapping[str, nn.Linear], factors: _Factors, a_shared: torch.Tensor | None) -> Iterator[Any]:
+def _attach_shared(
+    modules: Mapping[str, nn.Linear], factors: _Factors, a_shared: torch.Tensor | None, rows: _Rows
+) -> Iterator[Any]:
     """Hooks the two projections of one input: the first called reduces it for both."""
     a_NRI = torch.cat([a for a, _ in factors.values()], dim=1) if a_shared is None else a_shared
     ranks = [a.shape[1] for a, _ in factors.values()]
@@ -225,22 +235,54 @@ def _attach_shared(modules: Mapping[str, nn.Linear], factors: _Factors, a_shared
 
         def add(_: nn.Module, args: Any, output: torch.Tensor, index: int = index, b: Any = b_NRO) -> torch.Tensor:
             if reduced.get("input") is not args[0]:
-                reduced["input"], reduced["parts"] = args[0], torch.split(_down(args[0], a_NRI), ranks, dim=-1)
-            part = reduced["parts"][index]
+                reduced["input"] = args[0]
+                reduced["parts"] = [torch.split(part, ranks, dim=-1) for part in rows.down(args[0], a_NRI)]
+            own = [part[index] for part in reduced["parts"]]
             if index == len(ranks) - 1:
                 reduced.clear()  # hold no activation past its layer
-            return _plus(output, part, b)
+            return rows.plus(output, own, b)
 
         yield modules[name].register_forward_hook(add)
 
 
-def _down(x_NTI: torch.Tensor, a_NRI: torch.Tensor) -> torch.Tensor:
-    if len(a_NRI) == 1:  # one injection for whatever batch runs
-        return x_NTI @ a_NRI[0].T
-    return torch.bmm(x_NTI, a_NRI.transpose(1, 2))
+class _Rows(Protocol):
+    """How the tokens that run belong to rows."""
+
+    def down(self, x: torch.Tensor, a_NRI: torch.Tensor) -> list[torch.Tensor]:
+        """Returns what the A factors make of the input, in parts."""
+
+    def plus(self, output: torch.Tensor, parts: Sequence[torch.Tensor], b_NRO: torch.Tensor) -> torch.Tensor:
+        """Returns the output with what the B factors make of the parts."""
 
 
-def _plus(output_NTO: torch.Tensor, reduced_NTR: torch.Tensor, b_NRO: torch.Tensor) -> torch.Tensor:
-    if len(b_NRO) == 1:
-        return output_NTO + reduced_NTR @ b_NRO[0]
-    return torch.baddbmm(output_NTO, reduced_NTR, b_NRO)
+class _Batch:
+    """Row n of the batch uses injection n, or all of them the only one."""
+
+    def down(self, x_NTI: torch.Tensor, a_NRI: torch.Tensor) -> list[torch.Tensor]:
+        if len(a_NRI) == 1:
+            return [x_NTI @ a_NRI[0].T]
+        return [torch.bmm(x_NTI, a_NRI.transpose(1, 2))]
+
+    def plus(self, output_NTO: torch.Tensor, parts: Sequence[torch.Tensor], b_NRO: torch.Tensor) -> torch.Tensor:
+        if len(b_NRO) == 1:
+            return output_NTO + parts[0] @ b_NRO[0]
+        return torch.baddbmm(output_NTO, parts[0], b_NRO)
+
+
+class _Packed:
+    """The first tokens use one injection each; after them, chunks of prompts use one where it is `full`."""
+
+    def __init__(self, spans: Spans) -> None:
+        self._front = spans.front
+        self._chunks = [(row, tokens) for row, tokens, _ in spans.chunks if row in spans.full]
+
+    def down(self, x_1TI: torch.Tensor, a_NRI: torch.Tensor) -> list[torch.Tensor]:
+        each = torch.bmm(x_1TI[0, : self._front, None], a_NRI.transpose(1, 2))
+        return [each, *(x_1TI[0, tokens] @ a_NRI[row].T for row, tokens in self._chunks)]
+
+    def plus(self, output_1TO: torch.Tensor, parts: Sequence[torch.Tensor], b_NRO: torch.Tensor) -> torch.Tensor:
+        # in place, which no gradient may see: this runs where answers are made
+        output_1TO[0, : self._front, None].baddbmm_(parts[0], b_NRO)
+        for (row, tokens), part in zip(self._chunks, parts[1:], strict=True):
+            output_1TO[0, tokens].addmm_(part, b_NRO[row])
+        return output_1TO

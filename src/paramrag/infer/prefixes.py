@@ -7,7 +7,6 @@ the modes, and all adapters, share it. Bounded in bytes; what was used longest a
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,12 +31,11 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, prompt: Sequence[int]) -> tuple[int, Segment]:
+    def find(self, prompt: np.ndarray) -> tuple[int, Segment]:
         """Returns how many leading tokens of a prompt are known, and a segment that begins with them."""
-        wanted = np.asarray(prompt, dtype=np.int64)
         best, found = 0, b""
         for name, (ids, _, _) in self._entries.items():
-            common = common_length(ids, wanted)
+            common = common_length(ids, prompt)
             if common > best:
                 best, found = common, name
         if best < SHORTEST:
@@ -45,25 +43,24 @@ class PrefixCache:
         self._entries.move_to_end(found)
         return best, self._entries[found][1]
 
-    def keep(self, prompt: Sequence[int], segment: Segment) -> None:
+    def keep(self, prompt: np.ndarray, segment: Segment) -> None:
         """Keeps a prompt; those that it begins with are dropped, since it serves for them."""
-        ids = np.asarray(prompt, dtype=np.int64)
         size = sum(tensor.nbytes for pair in segment for tensor in pair)
-        if size > self.limit_bytes or len(ids) < SHORTEST:
+        if size > self.limit_bytes or len(prompt) < SHORTEST:
             return
         covered = [
             name
             for name, (own, _, _) in self._entries.items()
-            if len(own) <= len(ids) and common_length(own, ids) == len(own)
+            if len(own) <= len(prompt) and common_length(own, prompt) == len(own)
         ]
         for name in covered:
             self._drop(name)
         while self.size_bytes + size > self.limit_bytes:
             self._drop(next(iter(self._entries)))
-        self._entries[ids.tobytes()] = (ids, segment, size)
+        self._entries[prompt.tobytes()] = (prompt, segment, size)
         self.size_bytes += size
 
-    def wants(self, prompt: Sequence[int], known: int) -> bool:
+    def wants(self, prompt: np.ndarray, known: int) -> bool:
         """Returns whether keeping a prompt would help later ones: enough of it is not known yet."""
         return self.limit_bytes > 0 and len(prompt) >= SHORTEST and (len(prompt) - known) * NEWS > len(prompt)
 
