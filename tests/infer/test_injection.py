@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,7 +54,25 @@ def test_logits_afterwards_are_bit_identical_also_after_an_exception() -> None:
     with pytest.raises(IndexError), engine.inject(injection):
         engine.logits([10**9])
     assert torch.equal(engine.logits(PROMPT), before)
-    assert not any(linear._forward_hooks for ffn in base.ffn for linear in ffn.values())
+    assert not any("forward" in vars(linear) for ffn in base.ffn for linear in ffn.values())
+
+
+def test_an_injection_within_another_adds_to_it() -> None:
+    base = tiny_base()
+    layout = layout_of(base, Recipe(layers="1-3"))
+    one, other = (concat(layout, random_rows(layout, 1, seed), [1.0], "full") for seed in (1, 2))
+    both = concat(layout, np.concatenate([random_rows(layout, 1, seed) for seed in (1, 2)]), [1.0, 1.0], "full")
+    ids = torch.tensor([base.tokenizer(PROMPT)["input_ids"]])
+    with torch.no_grad():
+        plain = base.model(input_ids=ids).logits
+        with injected(base, stack([one], base)):
+            outer = base.model(input_ids=ids).logits
+            with injected(base, stack([other], base)):
+                inner = base.model(input_ids=ids).logits
+            assert torch.equal(base.model(input_ids=ids).logits, outer)
+        assert torch.equal(base.model(input_ids=ids).logits, plain)
+        with injected(base, stack([both], base)):
+            torch.testing.assert_close(base.model(input_ids=ids).logits, inner, atol=1e-5, rtol=1e-5)
 
 
 def test_rows_of_a_batch_have_their_own_injections() -> None:
