@@ -40,6 +40,7 @@ from paramrag.parameterize.sequences import NO_LABEL, sequences
 from paramrag.types import Injection
 
 CHECKPOINTS = (10, 20, 30, 40, 60)
+ANSWER_TOKENS = 16
 BATCH = 4
 PADDED = 3000
 Test = tuple[Passage, DemoQuestion]
@@ -55,21 +56,36 @@ def tests_of(passages: Sequence[Passage]) -> list[Test]:
     ]
 
 
-def right(engine: Engine, tests: Sequence[Test], injections: dict[str, Injection] | None) -> int:
-    """How many test questions are answered closed book (HasAnswer), with the passage's injection where given."""
+def right(engine: Engine, tests: Sequence[Test], injections: dict[str, Injection]) -> int:
+    """How many test questions are answered closed book (HasAnswer), with the passage's injection."""
     requests = [
         Request(
-            prompt_ids(engine.base.tokenizer, question.question),
-            injections[passage.id] if injections else None,
-            max_new_tokens=16,
+            prompt_ids(engine.base.tokenizer, question.question), injections[passage.id], max_new_tokens=ANSWER_TOKENS
         )
         for passage, question in tests
     ]
+    return counted([completion.text for completion in engine.generate(requests)], tests)
+
+
+def right_of(model: Any, engine: Engine, tests: Sequence[Test]) -> int:
+    """The same for a model that PEFT has wrapped, by transformers: the engine has packed weights of its own."""
+    texts = []
+    for _, question in tests:
+        ids = torch.tensor([prompt_ids(engine.base.tokenizer, question.question)])
+        with torch.no_grad():
+            whole = model.generate(
+                input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=ANSWER_TOKENS, do_sample=False
+            )
+        texts.append(engine.base.tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True))
+    return counted(texts, tests)
+
+
+def counted(texts: Sequence[str], tests: Sequence[Test]) -> int:
+    """How many answers hold the gold answer."""
     score = metric("has_answer").score
-    completions = engine.generate(requests)
     return sum(
-        score(completion.text, Question(question.id, question.question, question.answers)) == 1.0
-        for completion, (_, question) in zip(completions, tests, strict=True)
+        score(text, Question(question.id, question.question, question.answers)) == 1.0
+        for text, (_, question) in zip(texts, tests, strict=True)
     )
 
 
@@ -157,7 +173,7 @@ def peft_loop(engine: Engine, passage: Passage, items: Sequence[TrainingItem]) -
             optimizer.step()
             seconds += time.perf_counter() - started
             if step in CHECKPOINTS:
-                yield step, seconds, right(engine, tests_of([passage]), None)
+                yield step, seconds, right_of(model, engine, tests_of([passage]))
     finally:
         model.unload()
 
