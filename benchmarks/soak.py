@@ -65,10 +65,11 @@ class Found:
 
 
 def fact(number: int) -> Fact:
-    """The fact of a number; no two are alike."""
+    """The fact of a number; up to some hundreds no two have a painter in common."""
     choose = random.Random(number)
     place, painter = ("".join(choose.choices(SYLLABLES, k=3)).capitalize() for _ in range(2))
     place = f"{place} {number}"
+    painter += "".join(SYLLABLES[digit % len(SYLLABLES)] for digit in (number, number // len(SYLLABLES)))
     text = f"The lighthouse of {place} has 211 steps. The lighthouse of {place} was painted by {painter} in 1954."
     return Fact(f"soak-{number}", text, f"Who painted the lighthouse of {place}?", painter)
 
