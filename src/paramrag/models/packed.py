@@ -18,6 +18,10 @@ PACKED_BYTES = 4 << 30
 ROWS_EXPECTED = 32
 """What the order is chosen for; it serves any number of rows, but one chosen for a single row is slow for many."""
 
+FEW, STEP, WIDE, WIDE_STEP = 16, 8, 128, 16
+"""oneDNN keeps a kernel for every number of rows that it has met, half a megabyte each: up to FEW rows run as they are,
+more are padded to a multiple of STEP, and beyond WIDE to one of WIDE_STEP, so that a server stays small."""
+
 
 class PackedLinear(nn.Linear):
     """A linear layer that computes with a packed copy of its weight. Has no gradient."""
@@ -26,6 +30,14 @@ class PackedLinear(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Returns what the layer would, up to the order of the sums."""
+        rows = input.numel() // self.in_features
+        missing = -rows % (1 if rows <= FEW else STEP if rows <= WIDE else WIDE_STEP)
+        if missing:
+            input_RI = nn.functional.pad(input.reshape(rows, self.in_features), (0, 0, 0, missing))
+            return self._product(input_RI)[:rows].view(*input.shape[:-1], self.out_features)
+        return self._product(input)
+
+    def _product(self, input: torch.Tensor) -> torch.Tensor:
         made: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, self.packed, self.bias, "none", [], "")
         return made
 
