@@ -19,7 +19,7 @@ from .conditions import Conditions
 from .config import Parameterizer, Recipe, load_recipe
 from .errors import ConfigError, NotFoundError, did_you_mean
 from .infer import Completion, Engine, Request, surest
-from .models import prompt_ids
+from .models import answer_ids, prompt_ids
 from .parameterize import task_adapter
 from .retrieve import Retriever
 from .retrieve import retriever as retriever_of
@@ -275,7 +275,9 @@ class Pipeline:
         gathered = time.perf_counter()
         asked = prompt or partial(prompt_ids, self.engine.base.tokenizer, question)
         passages = [hit.passage for hit in for_text]
-        settings = {**self._settings, **settings}
+        choices = question.choices if isinstance(question, Query) else ()
+        allowed = tuple(answer_ids(self.engine.base.tokenizer, choice) for choice in choices)
+        settings = {**self._settings, "choices": allowed, **settings}
         return Prepared(
             question.text if isinstance(question, Query) else question,
             self._requests(asked, passages, injection, settings),

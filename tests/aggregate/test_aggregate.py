@@ -12,6 +12,7 @@ from aggregate.merging import LAYOUT, update_of
 from aggregate.merging import random_rows as rows
 from oracles.dense import dense_updates
 from paramrag.aggregate import aggregator, concat, mean, weighting
+from paramrag.aggregate.weights import STRENGTH
 from paramrag.errors import ConfigError
 
 weights_lists = st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=5)
@@ -93,4 +94,13 @@ def test_weightings() -> None:
 
 def test_evidence_keeps_adapters_out_whose_passage_has_nothing_of_the_question() -> None:
     weights = weighting("evidence")([4.0, 2.0, 2.0, 2.0], lambda: [0.9, 0.35, 0.25, 0.15])
-    assert weights == pytest.approx([1.0, 0.25, 0.125, 0.0])
+    assert weights == pytest.approx([STRENGTH * weight / 1.375 for weight in (1.0, 0.25, 0.125, 0.0)])
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 50), st.floats(0, 1)), min_size=1, max_size=8))
+def test_evidence_never_adds_up_to_more_than_its_strength(hits: list[tuple[float, float]]) -> None:
+    scores, held = zip(*sorted(hits, reverse=True), strict=True)
+    weights = weighting("evidence")(scores, lambda: held)
+    assert sum(weights) <= STRENGTH * (1 + 1e-9)
+    assert weighting("evidence")(scores[:1], lambda: [1.0]) == [STRENGTH]
+    assert all(weight >= 0 for weight in weights)

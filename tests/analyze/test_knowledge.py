@@ -11,10 +11,11 @@ from paramrag import Engine
 from paramrag.analyze.curves import Curve, last_quarter
 from paramrag.analyze.knowledge import knowledge
 from paramrag.analyze.pks import pks
-from paramrag.analyze.responses import answer_ids, cases
+from paramrag.analyze.responses import cases
 from paramrag.errors import ConfigError, EvaluationError
 from paramrag.evaluate.questions import Question
 from paramrag.evaluate.statistics import paired_difference
+from paramrag.models import answer_ids
 from paramrag.pipeline import modes_with
 
 from .conftest import Pipelines
@@ -29,7 +30,7 @@ def test_values_are_the_means_of_the_score_by_question(pipeline: Pipelines, ques
     for mode, each in pipelines.items():
         for row, question in enumerate(questions):
             request, _ = each.request(question.question)
-            wanted = pks(base, request.prompt_ids, answer_ids(base, question.answers[0]), request.injection)
+            wanted = pks(base, request.prompt_ids, answer_ids(base.tokenizer, question.answers[0]), request.injection)
             np.testing.assert_allclose(found.pks[mode].values[row], wanted.jsd.mean(-1), atol=1e-6)
             np.testing.assert_allclose(found.redeep_compat[mode].values[row], wanted.redeep_compat.mean(-1), atol=1e-5)
     assert set(found.changed) == {"p-rag", "pt-rag"}

@@ -9,9 +9,9 @@ import pytest
 from paramrag.aggregate import restrict
 from paramrag.analyze.forcing import Forced
 from paramrag.analyze.layers import Part, bands, layer_effects, parts_of
-from paramrag.analyze.responses import answer_ids
 from paramrag.errors import ConfigError, EvaluationError
 from paramrag.evaluate.questions import Question
+from paramrag.models import answer_ids
 
 from .conftest import Pipelines
 
@@ -46,7 +46,9 @@ def test_effects_are_those_of_the_restricted_injection(pipeline: Pipelines, ques
         request, _ = p_rag.request(question.question)
         assert request.injection is not None
         part = restrict(request.injection, layers=(2, 3))
-        scores = Forced(base, request.prompt_ids, [None, part]).log_probs(answer_ids(base, question.answers[0]))
+        scores = Forced(base, request.prompt_ids, [None, part]).log_probs(
+            answer_ids(base.tokenizer, question.answers[0])
+        )
         wanted.append(scores.mean(-1).tolist())
     band = found.parts["layers 2-3"]
     assert band.log_prob.mean == pytest.approx(sum(row[1] for row in wanted) / 3, abs=1e-5)

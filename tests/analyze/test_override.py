@@ -8,9 +8,9 @@ import pytest
 
 from paramrag.analyze.forcing import Forced
 from paramrag.analyze.override import SCALES, override
-from paramrag.analyze.responses import answer_ids
 from paramrag.errors import EvaluationError
 from paramrag.evaluate.questions import Question
+from paramrag.models import answer_ids
 
 from .conftest import Pipelines
 
@@ -28,7 +28,7 @@ def test_scales_are_those_of_the_injection(pipeline: Pipelines, questions: list[
                 forced = Forced(base, request.prompt_ids, [request.injection])
                 sums = []
                 for side in ("counterfactual", "original"):
-                    log_probs = forced.log_probs(answer_ids(base, question.metadata[side][0]))[0]
+                    log_probs = forced.log_probs(answer_ids(base.tokenizer, question.metadata[side][0]))[0]
                     assert getattr(found.modes[mode], side)[row, at] == pytest.approx(float(log_probs.mean()), abs=1e-4)
                     sums.append(float(log_probs.sum()))
                 assert found.modes[mode].preferred[row, at] == float(sums[0] > sums[1])

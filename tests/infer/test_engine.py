@@ -7,12 +7,15 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oracles.dense import dense_updates, greedy
 from paramrag.aggregate import concat
 from paramrag.config import Recipe
 from paramrag.errors import ConfigError, MismatchError
 from paramrag.infer import Engine, Request
+from paramrag.models import stop_ids
 from paramrag.types import Adapter, AdapterKey
 from tiny import FAMILIES, layout_of, random_rows, tiny_base
 
@@ -114,6 +117,50 @@ def test_a_tiny_nucleus_is_greedy() -> None:
     )
 
 
+def chosen_slowly(prompt: list[int], choices: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    """The likeliest allowed token, one whole pass after another, until the end is likelier or nothing is left."""
+    base, said = tiny_base(), []
+    while True:
+        with torch.no_grad():
+            logits = base.model(torch.tensor([[*prompt, *said]])).logits[0, -1]
+        allowed = {
+            choice[len(said)] for choice in choices if len(choice) > len(said) and list(choice[: len(said)]) == said
+        }
+        if tuple(said) in choices:
+            allowed |= set(stop_ids(base.tokenizer, base.model))
+        token = max(sorted(allowed), key=lambda token: float(logits[token]))
+        if token in stop_ids(base.tokenizer, base.model):
+            return tuple(said)
+        said.append(token)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.lists(st.integers(5, 12), min_size=1, max_size=4).map(tuple), min_size=1, max_size=5, unique=True).map(
+        tuple
+    ),
+    st.sampled_from(TEXTS),
+)
+def test_an_answer_among_choices_is_one_of_them(choices: tuple[tuple[int, ...], ...], text: str) -> None:
+    prompt = ids(text)
+    free, bound = Engine(tiny_base()).generate([Request(prompt), Request(prompt, choices=choices)])
+    assert bound.token_ids in choices
+    assert bound.token_ids == chosen_slowly(prompt, choices)
+    assert bound.finish_reason == "stop"
+    assert free.token_ids == Engine(tiny_base()).generate([Request(prompt)])[0].token_ids
+
+
+def test_choices_hold_when_sampling_and_streaming() -> None:
+    engine, choices = Engine(tiny_base()), ((7, 8), (9,), (7, 8, 10))
+    drawn = {
+        engine.generate([Request(ids(TEXTS[0]), temperature=50.0, seed=seed, choices=choices)])[0].token_ids
+        for seed in range(40)
+    }
+    assert drawn == set(choices)
+    request = Request(ids(TEXTS[0]), choices=choices)
+    assert "".join(engine.stream(request)) == engine.generate([request])[0].text
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -121,6 +168,7 @@ def test_a_tiny_nucleus_is_greedy() -> None:
         ({"prompt_ids": [1], "max_new_tokens": 0}, "max_new_tokens is 0"),
         ({"prompt_ids": [1], "temperature": -1.0}, "temperature"),
         ({"prompt_ids": [1], "top_p": 0.0}, "top_p"),
+        ({"prompt_ids": [1], "choices": ((3,), ())}, "one of the 2 choices is empty"),
     ],
 )
 def test_bad_requests_are_refused(wrong: dict[str, object], message: str) -> None:

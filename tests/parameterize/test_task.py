@@ -99,7 +99,7 @@ def test_a_pipeline_puts_it_beneath_adapters_that_were_trained_on_it(
     seen: list[Injection | None] = []
     generate = engine.generate
     monkeypatch.setattr(engine, "generate", lambda requests: seen.append(requests[0].injection) or generate(requests))
-    Pipeline(collection, engine, "p-rag", recipe=recipe).ask(items[0].question)
+    Pipeline(collection, engine, "p-rag", recipe=recipe, weighting="uniform").ask(items[0].question)
     beneath = task.task_adapter(engine, recipe)
     adapter = collection.adapter(passage.id)
     own = concat(adapter.layout, adapter.row[None], [1.0], "answer")

@@ -22,14 +22,13 @@ from ..evaluate.metrics import metric
 from ..evaluate.questions import Question
 from ..evaluate.statistics import Estimate, bootstrap_mean, wilson
 from ..infer import Request
-from ..models import BaseModel, passage_spans, prompt_ids
+from ..models import BaseModel, answer_ids, passage_spans, prompt_ids
 from ..pipeline import Pipeline
 from ..types import Injection, Passage, Progress
 from .attending import attention_watched
 from .curves import Curve
 from .forcing import Forced
 from .gold import gold_index
-from .responses import answer_ids
 
 BASE, INJECTED = "base", "injected"
 RETRIEVED = "as retrieved"
@@ -196,7 +195,7 @@ def _view(
     others = [passage for at, passage in enumerate(passages) if at != gold]
     arranged = [*others[:place], passages[gold], *others[place:]]
     injections = [None] if request.injection is None else [None, request.injection]
-    response = answer_ids(base, question.answers[0])
+    response = answer_ids(base.tokenizer, question.answers[0])
     mass, log_prob = _seen(base, question.question, arranged, response, injections)
     prompt = prompt_ids(base.tokenizer, question.question, arranged)
     return _View(mass, log_prob, [replace(request, prompt_ids=prompt, injection=each) for each in injections])

@@ -19,12 +19,12 @@ from ..evaluate.metrics import metric
 from ..evaluate.questions import Question
 from ..evaluate.statistics import Estimate, bootstrap_mean, paired_difference, wilson
 from ..infer import Request
+from ..models import answer_ids
 from ..pipeline import Pipeline
 from ..types import Progress
 from .curves import Curve
 from .forcing import Forced
 from .pks import pks
-from .responses import answer_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def layer_effects(
             "expected at least one question, and parts of different names"
         )
     engine, has_answer = parts[0].pipeline.engine, metric("has_answer")
-    gold = [answer_ids(engine.base, question.answers[0]) for question in asked]
+    gold = [answer_ids(engine.base.tokenizer, question.answers[0]) for question in asked]
     effects: dict[str, PartEffect] = {}
     reference: list[float] = []
     for number, part in enumerate(parts):

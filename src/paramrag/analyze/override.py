@@ -19,10 +19,10 @@ from ..aggregate import scaled
 from ..errors import EvaluationError
 from ..evaluate.questions import Question
 from ..evaluate.statistics import Estimate, bootstrap_mean, wilson
+from ..models import answer_ids
 from ..pipeline import Pipeline
 from ..types import Injection, Progress
 from .forcing import Forced
-from .responses import answer_ids
 
 SCALES = tuple(step / 4 for step in range(9))
 """0 to 2 in quarters; 1 is the injection as it is."""
@@ -110,7 +110,7 @@ def override(
             request, _ = pipeline.request(question.question)
             forced = Forced(base, request.prompt_ids, [_scaled(request.injection, scale) for scale in scales])
             for side, answer in enumerate(_sides(question)):
-                log_probs_SN = forced.log_probs(answer_ids(base, answer)).double().numpy()
+                log_probs_SN = forced.log_probs(answer_ids(base.tokenizer, answer)).double().numpy()
                 per_token[side, row], whole[side, row] = log_probs_SN.mean(-1), log_probs_SN.sum(-1)
             done += 1
             if progress:

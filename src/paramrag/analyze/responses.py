@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..errors import ConfigError, EvaluationError
 from ..evaluate.questions import Question
 from ..infer import Request
-from ..models import BaseModel
+from ..models import answer_ids
 from ..pipeline import Pipeline
 from ..types import Used
 
@@ -69,7 +69,7 @@ def cases(pipelines: Mapping[str, Pipeline], questions: Sequence[Question], resp
     for mode in pipelines if response == OWN else [response] if response != GOLD else []:
         requests = [request for request, _ in prepared[mode]]
         spoken[mode] = [done.token_ids for done in pipelines[mode].engine.generate(requests)]
-    gold = [answer_ids(base, question.answers[0]) if question.answers else () for question in questions]
+    gold = [answer_ids(base.tokenizer, question.answers[0]) if question.answers else () for question in questions]
     found: dict[str, list[Case]] = {mode: [] for mode in pipelines}
     left_out = 0
     for at, question in enumerate(questions):
@@ -87,8 +87,3 @@ def cases(pipelines: Mapping[str, Pipeline], questions: Sequence[Question], resp
             "expected at least one: give other questions, or another response"
         )
     return Cases({mode: tuple(entries) for mode, entries in found.items()}, left_out)
-
-
-def answer_ids(base: BaseModel, text: str) -> tuple[int, ...]:
-    """Returns the tokens of an answer as it is written after a prompt."""
-    return tuple(base.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -32,6 +32,8 @@ class Request:
     """Strings that end the answer; not part of it."""
     logprobs: int | None = None
     """How many of the likeliest tokens to report beside each generated one; None reports nothing."""
+    choices: tuple[tuple[int, ...], ...] = ()
+    """The only answers allowed, as token ids without an end token; empty: any."""
 
     def __post_init__(self) -> None:
         if not self.prompt_ids:
@@ -44,6 +46,8 @@ class Request:
             )
         if self.logprobs is not None and self.logprobs < 0:
             raise ConfigError(f"logprobs is {self.logprobs}; expected 0 or more tokens")
+        if not all(self.choices):
+            raise ConfigError(f"one of the {len(self.choices)} choices is empty; expected at least one token in each")
 
     @property
     def full(self) -> bool:

@@ -12,7 +12,7 @@ import torch
 from ..models import BaseModel
 from .prefixes import common_length
 from .request import Completion, FinishReason, Request, TokenLogprob, Update
-from .sampling import logprobs, next_token
+from .sampling import logprobs, next_token, only
 from .text import TextStream
 
 Listener = Callable[[Update], None]
@@ -85,9 +85,12 @@ class Row:
         request, now = self.request, time.perf_counter()
         self._first = self._first or now
         self.token = likeliest
-        if request.temperature > 0:
+        if request.temperature > 0 or request.choices:
             self.token = next_token(
-                logits_V, temperature=request.temperature, top_p=request.top_p, generator=self._generator
+                only(logits_V, self._allowed(stop_ids)) if request.choices else logits_V,
+                temperature=request.temperature,
+                top_p=request.top_p,
+                generator=self._generator,
             )
         ended: FinishReason | None = None
         news: Sequence[TokenLogprob] = ()
@@ -101,12 +104,20 @@ class Row:
             text = self._stream.push(self.token)
             if self._stream.stopped:
                 ended = "stop"
+            elif request.choices and self._allowed(stop_ids) <= stop_ids:  # a choice is said, and none goes on
+                text, ended = text + self._stream.finish(), "stop"
             elif len(self._tokens) >= request.max_new_tokens:
                 text, ended = text + self._stream.finish(), "length"
         completion = self._completion(ended, now) if ended else None
         self.ticket.completion = completion
         self.ticket.tell(Update(text, tuple(news), completion))
         return not ended
+
+    def _allowed(self, stop_ids: frozenset[int]) -> set[int]:
+        """Returns the tokens that the choices leave open: how those go on that begin like the answer, or its end."""
+        said = tuple(self._tokens)
+        rests = [choice[len(said) :] for choice in self.request.choices if choice[: len(said)] == said]
+        return {rest[0] for rest in rests if rest} | (set() if all(rests) else set(stop_ids))
 
     @property
     def said(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 from .request import TokenLogprob
@@ -20,6 +22,12 @@ def next_token(
     outside = probabilities.cumsum(0) - probabilities >= top_p  # the first token always stays
     probabilities = probabilities.masked_fill(outside, 0.0)
     return int(order[torch.multinomial(probabilities.cpu(), 1, generator=generator)[0]])
+
+
+def only(logits_V: torch.Tensor, allowed: Collection[int]) -> torch.Tensor:
+    """Returns the logits with every token but the allowed ones ruled out."""
+    kept = torch.tensor(sorted(allowed), device=logits_V.device)
+    return torch.full_like(logits_V, -torch.inf).index_copy(0, kept, logits_V[kept])
 
 
 def logprobs(logits_V: torch.Tensor, token: int, count: int) -> TokenLogprob:

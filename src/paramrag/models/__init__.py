@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .base import BaseModel, load_base, wrap_base
     from .bundled import BundledModel, bundled_models, pull
-    from .prompts import DEFAULT_SYSTEM, chat_ids, passage_spans, prompt_ids, stop_ids
+    from .prompts import DEFAULT_SYSTEM, answer_ids, chat_ids, passage_spans, prompt_ids, stop_ids
 
 __all__ = [
     "DEFAULT_SYSTEM",
     "BaseModel",
     "BundledModel",
+    "answer_ids",
     "bundled_models",
     "chat_ids",
     "load_base",
@@ -30,7 +31,7 @@ __all__ = [
 _PLACES = {
     **dict.fromkeys(("BaseModel", "load_base", "wrap_base"), "base"),
     **dict.fromkeys(("BundledModel", "bundled_models", "pull"), "bundled"),
-    **dict.fromkeys(("DEFAULT_SYSTEM", "chat_ids", "passage_spans", "prompt_ids", "stop_ids"), "prompts"),
+    **dict.fromkeys(("DEFAULT_SYSTEM", "answer_ids", "chat_ids", "passage_spans", "prompt_ids", "stop_ids"), "prompts"),
 }
 
 

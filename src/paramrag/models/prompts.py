@@ -45,6 +45,11 @@ def _block(number: int, passage: Passage) -> str:
     return f"Passage {number}: {passage.title}".rstrip() + f"\n{passage.text}"
 
 
+def answer_ids(tokenizer: Any, answer: str) -> tuple[int, ...]:
+    """Returns the token ids of an answer as it is written after a prompt, without the token that ends it."""
+    return tuple(tokenizer(answer, add_special_tokens=False)["input_ids"])
+
+
 def chat_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
     """Returns the token ids of a conversation, ending where the assistant's next turn begins.
 

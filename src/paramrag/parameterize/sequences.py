@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..config import Recipe
 from ..errors import TrainingError
-from ..models import BaseModel, prompt_ids, stop_ids
+from ..models import BaseModel, answer_ids, prompt_ids, stop_ids
 from ..types import Passage, TrainingItem
 
 NO_LABEL = -100
@@ -105,7 +105,7 @@ def _ends(base: BaseModel) -> list[int]:
 def _sequence(
     base: BaseModel, recipe: Recipe, prompt: list[int], item: TrainingItem, ending: list[int]
 ) -> TrainingSequence:
-    answer = base.tokenizer(item.answer, add_special_tokens=False)["input_ids"]
+    answer = answer_ids(base.tokenizer, item.answer)
     if not answer:
         raise TrainingError(f"training item {item.question!r} has the answer {item.answer!r}, which has no token")
     prompt = prompt[-(MAX_TOKENS - len(answer) - 1) :]
