@@ -8,8 +8,8 @@ are asked; the passages of all sets are one collection, kept in --work, so that 
 
 Conditions: closed book (`vanilla`); the gold passage in the prompt (`t-own`); its adapter (`p-own`), alone and summed
 with two or four adapters of other gold passages, at equal weights (`p-own+2`, `p-own+4`) and weighted as a pipeline
-that had retrieved them would (`... served`); another passage's adapter instead (`p-wrong`); the gold passage in the
-prompt with two wrong adapters (`t-own, wrong`); what BM25 finds, three passages in the prompt (`t-rag`), their adapters
+that had retrieved them would (`... served`, also alone); another passage's adapter instead (`p-wrong`); the gold passage
+in the prompt with two wrong adapters (`t-own, wrong`); what BM25 finds, three passages in the prompt (`t-rag`), their adapters
 (`p-rag`), both (`pt-rag`), and the surer answer of the text, read with the task adapter, and of the adapters alone
 (`pt-rag-late`). `p-own int4`: adapters as they come back from compact storage. `... + task`: the task
 adapter alone, the control of what adapters teach beside their passage; where the recipe trains on top of it, it is on
@@ -144,6 +144,7 @@ class Bench:
             "p-own": lambda one: ([], self.injection(own(one), [1.0])),
             "p-own+2": lambda one: ([], self.injection([one.gold, *one.others[:2]], [1.0] * 3)),
             "p-own+4": lambda one: ([], self.injection([one.gold, *one.others[:4]], [1.0] * 5)),
+            "p-own served": lambda one: ([], self.weighted(one, own(one))),
             "p-own+2 served": lambda one: ([], self.weighted(one, [one.gold, *one.others[:2]])),
             "p-own+4 served": lambda one: ([], self.weighted(one, [one.gold, *one.others[:4]])),
             "p-wrong": lambda one: ([], self.injection(one.others[:1], [1.0])),
@@ -197,16 +198,17 @@ def bars(sets: Mapping[str, Mapping[str, list[float]]], bytes_per_passage: int) 
     """The bars, over the sets."""
     made = []
     for name, scores in sets.items():
-        gain = paired_difference(scores["t-own"], scores["p-own"])
-        made.append(_bar(f"{name}: P-RAG own minus T-RAG own, lower end of 95 %", 100 * gain.low, -3.0))
+        for how in ("", " served"):
+            gain = paired_difference(scores["t-own"], scores["p-own" + how])
+            made.append(_bar(f"{name}: P-RAG own{how} minus T-RAG own, lower end of 95 %", 100 * gain.low, -3.0))
     together = {
         name: [value for scores in sets.values() for value in scores[name]] for name in next(iter(sets.values()))
     }
-    alone = np.mean(together["p-own"])
     for condition, bar in (("p-own+2", 85.0), ("p-own+4", 70.0)):
         for how in ("", " served"):
+            alone = np.mean(together["p-own" + how])
             kept = 100 * float(np.mean(together[condition + how]) / alone) if alone else 0.0
-            made.append(_bar(f"{condition}{how}, share of p-own kept, %", kept, bar))
+            made.append(_bar(f"{condition}{how}, share of p-own{how} kept, %", kept, bar))
     for name, scores in sets.items():
         for mode in ("pt-rag", "pt-rag-late"):
             gain = paired_difference(scores["t-rag"], scores[mode])
