@@ -8,10 +8,10 @@ are asked; the passages of all sets are one collection, kept in --work, so that 
 
 Conditions: closed book (`vanilla`); the gold passage in the prompt (`t-own`); its adapter (`p-own`), alone and summed
 with two or four adapters of other gold passages, at equal weights (`p-own+2`, `p-own+4`) and weighted as a pipeline
-that had retrieved them would (`... served`, also alone); another passage's adapter instead (`p-wrong`); the gold passage
-in the prompt with two wrong adapters (`t-own, wrong`); what BM25 finds, three passages in the prompt (`t-rag`), their adapters
-(`p-rag`), both (`pt-rag`), and the surer answer of the text, read with the task adapter, and of the adapters alone
-(`pt-rag-late`). `p-own int4`: adapters as they come back from compact storage. `... + task`: the task
+that had retrieved them would (`... served`, also alone); another passage's adapter instead (`p-wrong`); the gold
+passage in the prompt with two wrong adapters (`t-own, wrong`); what BM25 finds, three passages in the prompt (`t-rag`),
+their adapters (`p-rag`), both (`pt-rag`), and the surer answer of the text, read with the task adapter, and of the
+adapters alone (`pt-rag-late`). `p-own int4`: adapters as they come back from compact storage. `... + task`: the task
 adapter alone, the control of what adapters teach beside their passage; where the recipe trains on top of it, it is on
 beneath every adapter too.
 """
