@@ -166,3 +166,18 @@ def test_a_document_with_half_a_mark_is_refused(tmp_path: Path) -> None:
     document.write_text("<!-- study:a -->\n")
     with pytest.raises(ConfigError, match="has only one of"):
         write_section(document, "a", "text")
+
+
+def test_a_study_may_name_the_answers_to_choose_from(data: Path, tmp_path: Path) -> None:
+    entries = [json.loads(line) for line in (data / "towns.jsonl").read_text().splitlines()]
+    choices = [f"{town} Vale" for town in TOWNS]
+    (data / "towns.jsonl").write_text("".join(json.dumps({**entry, "choices": choices}) + "\n" for entry in entries))
+    free, named = study(), study().model_copy(update={"task": "choices", "max_new_tokens": 16})
+    runner = Runner(Engine(tiny_base()), data, tmp_path / "out", limit=2)
+    assert runner.answers(named) == 4
+    (run,) = runner.run(named).runs
+    assert run != runner.directory(free, next(runner.plan(free)))
+    samples = [json.loads(line) for log in run.rglob("samples.jsonl") for line in log.read_text().splitlines()]
+    assert len(samples) == 4
+    assert {sample["prediction"] for sample in samples} <= set(choices)
+    assert runner.answers(named) == 0

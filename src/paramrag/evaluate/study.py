@@ -63,6 +63,7 @@ class Study(Variant):
     data: tuple[str, ...] = Field(min_length=1, description="question files, by name without .jsonl")
     modes: tuple[str, ...] = Field(default=("vanilla", "t-rag", "p-rag", "pt-rag"), description="modes to ask in")
     recipe: RecipeSpec = Field(default="default", description="whose adapters are used")
+    task: str | None = Field(default=None, description="how to ask, instead of as the file says, such as choices")
     limit: int | None = Field(default=None, ge=1, description="questions per data set; none: all")
     seed: int = Field(default=0, ge=0, description="of everything random")
     max_new_tokens: int = Field(default=32, ge=1, description="cap on an answer")
@@ -232,7 +233,7 @@ class Runner:
             path = self.directory(study, planned)
             done = read_run_samples(path) if path.exists() else {}
             file = self.data / f"{planned.data}.jsonl"
-            asked = len(load_questions(file, self._limit or study.limit)) if file.is_file() else 0
+            asked = len(load_questions(file, self._limit or study.limit, task=study.task)) if file.is_file() else 0
             count += sum(max(0, asked - len(done.get(mode, ()))) for mode in planned.modes)
         return count
 
@@ -276,7 +277,7 @@ class Runner:
         """Returns where a cell lies: the same for the same questions, model and setting, whatever study asks."""
         setting = planned.setting
         identity = json.dumps([self.engine.fingerprint, setting.seed, setting.to_json()], sort_keys=True)
-        told = [setting.recipe.name, setting.given, setting.text, setting.adapters]
+        told = [study.task, setting.recipe.name, setting.given, setting.text, setting.adapters]
         words = [str(word) for word in told if word] + ["shuffled-text"] * setting.shuffled_text
         words += ["task-lora"] * setting.task_lora
         name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join([planned.data, self._questions_word(study), *words])).strip("-")
@@ -291,7 +292,7 @@ class Runner:
         file = self.data / f"{planned.data}.jsonl"
         if not file.is_file():
             raise EvaluationError(f"no question file {str(file)!r}; give the folder that holds the study's data sets")
-        questions = load_questions(file, self._limit or study.limit)
+        questions = load_questions(file, self._limit or study.limit, task=study.task)
         directory = self.out / "collections" / planned.data
         try:
             collection = Collection.open(directory, create=False)
