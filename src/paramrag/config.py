@@ -42,7 +42,7 @@ class Augmentation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     augmenter: str = Field(
-        default="auto", description="auto, rules, writer, model, openai:MODEL, or items (the user's)"
+        default="auto", description="auto, rules, writer, model, model-unchecked, openai:MODEL, or items (the user's)"
     )
     questions: int = Field(default=16, ge=0, le=200, description="question-answer items wanted per passage")
     rewrites: int = Field(default=0, ge=0, le=20, description="rewrites of the passage, as in PRAG")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from paramrag.augment import validate
+from paramrag.augment import Rules, augmenter, validate
 from paramrag.augment.model import LocalModel
 from paramrag.augment.prompts import line_messages, read_lines
 from paramrag.infer import Completion, Engine, Request
@@ -80,6 +80,18 @@ def test_only_what_validates_and_survives_the_round_trip_is_kept(writing: Writin
     without = LocalModel(writing, questions=6, samples=1, top_up=False, round_trip=False)
     assert [item.answer for item in without([TOWER])[0]] == ["Ottilie Varn", "1912"]
     assert without.id != make.id
+
+
+def test_unchecked_everything_that_can_be_read_is_kept(writing: Writing) -> None:
+    make = augmenter("model-unchecked", engine=writing, questions=6)
+    items = make([TOWER])[0]
+    assert len(items) == 6
+    own = [item for item in items if item not in Rules(questions=6)([TOWER])[0]]
+    assert validate(own, TOWER)[1], "nothing wrong was kept"
+    checked = augmenter("model", engine=writing, questions=6)
+    assert checked.id != make.id
+    assert len(own) > len([item for item in checked([TOWER])[0] if item in own])
+    assert make.report.rejected.total() == 0
 
 
 def test_the_models_own_come_first_and_its_rewrite_is_used(writing: Writing) -> None:

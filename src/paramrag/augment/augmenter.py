@@ -1,4 +1,5 @@
-"""What an augmenter is, and how one is named: `auto`, `rules`, `writer`, `model`, `openai:MODEL`, `items:FILE`."""
+"""What an augmenter is, and how one is named: `auto`, `rules`, `writer`, `model`, `model-unchecked`, `openai:MODEL`,
+`items:FILE`."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from .rules import Rules
 if TYPE_CHECKING:
     from ..infer.engine import Engine
 
-_SPECS = ("auto", "rules", "writer", "model", "openai:MODEL", "items:FILE")
+_SPECS = ("auto", "rules", "writer", "model", "model-unchecked", "openai:MODEL", "items:FILE")
 
 
 @runtime_checkable
@@ -46,9 +47,10 @@ def augmenter(
     """Returns the augmenter of that name.
 
     Args:
-        spec: `auto` (the rules: what a 135M model writes was measured to be worse), `rules`, `writer`,
-            `model`, `openai:MODEL`, `items:FILE` or the path of a .jsonl or .json file.
-        engine: for `writer` and `model`.
+        spec: `auto` (the rules: what a 135M model writes was measured to be worse), `rules`, `writer`, `model`,
+            `model-unchecked` (to study what checking is worth), `openai:MODEL`, `items:FILE` or the path of a .jsonl
+            or .json file.
+        engine: for `writer`, `model` and `model-unchecked`.
         base_url: for `openai:MODEL`: the server, up to and including `/v1`; None for OpenAI's.
         questions: question items wanted per passage.
         rewrites: rewrites wanted per passage.
@@ -62,7 +64,7 @@ def augmenter(
     name, _, rest = spec.partition(":")
     if spec in ("auto", "rules"):
         return Rules(questions=questions, rewrites=rewrites, seed=seed, progress=progress)
-    if spec in ("writer", "model"):
+    if spec in ("writer", "model", "model-unchecked"):
         return _local(spec, engine, questions, rewrites, seed, progress)
     if name == "openai":
         from .openai import OpenAI
@@ -88,10 +90,11 @@ def _local(
 ) -> Augmenter:
     if engine is None:
         raise ConfigError(f"augmenter {spec!r} needs an engine; give engine=Engine(...)")
-    if spec == "model":
+    if spec != "writer":
         from .model import LocalModel
 
-        return LocalModel(engine, questions=questions, rewrites=rewrites, seed=seed, progress=progress)
+        checked = spec == "model"
+        return LocalModel(engine, questions=questions, rewrites=rewrites, seed=seed, checked=checked, progress=progress)
     from ..parameterize.writing import writer_adapter
     from .writer import Writer
 

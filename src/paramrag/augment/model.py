@@ -44,6 +44,7 @@ class LocalModel:
         temperature: float = 0.7,
         round_trip: bool = True,
         top_up: bool = True,
+        checked: bool = True,
         progress: Progress | None = None,
     ) -> None:
         """Prepares the augmenter.
@@ -57,15 +58,18 @@ class LocalModel:
             temperature: of sampling.
             round_trip: keep a question only if the engine, reading the passage, gives its answer.
             top_up: fill up with the rules where the model gives too few.
+            checked: keep only what the passage bears out; off, to see what that is worth, everything that can be read
+                is kept, as in the published code, and there is no round trip.
             progress: called as passages are done.
         """
         self._engine, self._progress = engine, progress
         self.questions, self.rewrites, self.seed = questions, rewrites, seed
-        self.samples, self.temperature, self.round_trip, self.top_up = samples, temperature, round_trip, top_up
+        self.samples, self.temperature, self.top_up = samples, temperature, top_up
+        self.checked, self.round_trip = checked, round_trip and checked
         self.id = (
             f"model/{PROMPTS_VERSION} base={engine.fingerprint} questions={questions} rewrites={rewrites} seed={seed} "
-            f"samples={samples} temperature={temperature} round_trip={round_trip} "
-            f"top_up={RULES_VERSION if top_up else 'none'}"
+            f"samples={samples} temperature={temperature} round_trip={self.round_trip} "
+            f"top_up={RULES_VERSION if top_up else 'none'}{'' if checked else ' unchecked'}"
         )
         self.report = AugmentReport()
         self._rules = Rules(questions=questions, rewrites=rewrites, seed=seed)
@@ -101,8 +105,10 @@ class LocalModel:
         ]
 
     def _validated(self, items: Sequence[TrainingItem], passage: Passage) -> list[TrainingItem]:
-        kept, rejected = validate(items, passage)
         self.report.parsed += len(items)
+        if not self.checked:
+            return list({(item.question, item.answer): item for item in items}.values())
+        kept, rejected = validate(items, passage)
         self.report.rejected.update(entry.reason for entry in rejected)
         return kept
 
@@ -110,7 +116,8 @@ class LocalModel:
         own = items[: self.questions]
         if not self.top_up or len(own) == self.questions:
             return own
-        kept, _ = validate([*own, *self._rules.items(passage, self.questions)], passage)
+        rules = self._rules.items(passage, self.questions)
+        kept = validate([*own, *rules], passage)[0] if self.checked else [*own, *rules]
         self.report.topped_up += min(len(kept), self.questions) - len(own)
         return kept[: self.questions]
 
