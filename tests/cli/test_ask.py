@@ -17,7 +17,8 @@ Copy = Callable[[Path], Path]
 
 
 def test_json_is_the_stable_object(run: Run, encoded: Path, tiny_model_folder: Path) -> None:
-    ran = run("ask", encoded, QUESTION, "--model", tiny_model_folder, "--json", "--max-new-tokens", 4)
+    options = ("--mode", "pt-rag", "--json", "--max-new-tokens", 4)
+    ran = run("ask", encoded, QUESTION, "--model", tiny_model_folder, *options)
     assert ran.code == 0
     answer = ran.json
     assert answer.keys() == {"question", "mode", "answer", "hits", "timings_ms", "tokens"}
@@ -75,6 +76,18 @@ def test_compare_shows_the_modes_side_by_side(run: Run, encoded: Path, tiny_mode
     assert found["answers"]["vanilla"]["tokens"]["prompt"] < found["answers"]["t-rag"]["tokens"]["prompt"]
 
 
+def test_text_and_weights_answer_apart_unless_that_had_to_be_trained_first(
+    run: Run, encoded: Path, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paramrag.parameterize.model_adapter.cache_folder", lambda: tmp_path)
+    options = ("--model", tiny_model_folder, "--max-new-tokens", 3)
+    assert run("ask", encoded, QUESTION, *options, "--json").json["mode"] == "pt-rag"
+    assert not list(tmp_path.iterdir())
+    assert run("ask", encoded, QUESTION, *options, "--mode", "pt-rag-late").code == 0
+    assert run("ask", encoded, QUESTION, *options, "--json").json["mode"] == "pt-rag-late"
+    assert "pt-rag: first words" in run("ask", encoded, QUESTION, *options, "--stream").err
+
+
 def test_compare_does_not_train_a_task_adapter(
     run: Run, encoded: Path, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +109,7 @@ def test_compare_without_adapters_still_answers_from_text(run: Run, added: Path,
 
 
 def test_stream_shows_the_same_answer(run: Run, encoded: Path, tiny_model_folder: Path) -> None:
-    options = ("--model", tiny_model_folder, "--max-new-tokens", 6)
+    options = ("--mode", "pt-rag", "--model", tiny_model_folder, "--max-new-tokens", 6)
     whole = run("ask", encoded, QUESTION, *options, "--json").json["answer"]
     ran = run("ask", encoded, QUESTION, *options, "--stream")
     assert ran.code == 0

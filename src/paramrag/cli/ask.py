@@ -26,8 +26,13 @@ def run(
     directory: options.Directory,
     question: Annotated[str, typer.Argument(help="The question.")],
     mode: Annotated[
-        str, typer.Option(help="vanilla, t-rag, p-rag, pt-rag or pt-rag-late; dyp-rag, dypt-rag or dypt-rag-late.")
-    ] = "pt-rag",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="vanilla, t-rag, p-rag, pt-rag or pt-rag-late; dyp-rag, dypt-rag or dypt-rag-late.  [default: "
+            "pt-rag-late; pt-rag with --stream or --explain, or where the model has no task adapter yet]",
+        ),
+    ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Ask in every mode and show them side by side.")] = False,
     top_k: options.TopK = 3,
     text_k: Annotated[int | None, typer.Option(min=0, help="Passages in the prompt, instead of the mode's.")] = None,
@@ -74,17 +79,22 @@ def run(
     if figure and not explain:
         raise typer.BadParameter("it draws the explanation; add --explain", param_hint="--figure")
     check_figure(figure)
+    from ..parameterize import task_ready
     from ..pipeline import MODES, Pipeline, modes_with
 
     collection = open_collection(directory)
     with bars(quiet=json) as progress:
         engine = load_engine(model, device, dtype, progress)
+    late = mode is None and not (stream or explain)
+    mode = mode or ("pt-rag-late" if late else "pt-rag")
     modes = [mode]
     if compare:
         modes = list(modes_with("static", "dynamic") if has_predicted(collection, engine) else modes_with("static"))
     recipes = choose_recipes(collection, engine, recipe, modes)
     if compare:
         modes = without_unready(engine, recipes, modes)
+    elif late and not task_ready(engine, recipes["static"]):
+        modes = [mode := "pt-rag"]  # nobody asked for minutes of training
     with bars(quiet=json) as progress:
         prepare_task(engine, recipes, modes, progress)
 
