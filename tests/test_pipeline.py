@@ -12,7 +12,7 @@ from paramrag.config import Recipe
 from paramrag.errors import ConfigError, NotFoundError
 from paramrag.parameterize import task_adapter
 from paramrag.pipeline import modes_with
-from paramrag.types import Adapter, AdapterKey, Hit
+from paramrag.types import Adapter, AdapterKey, Hit, Query
 from tiny import make_passage, random_rows, tiny_base
 
 RECIPE = Recipe(layers="1-3")
@@ -92,6 +92,14 @@ def test_late_fusion_asks_once_where_no_adapter_has_to_do_with_the_question(
     late = Pipeline(collection, engine, "pt-rag-late", recipe=RECIPE, max_new_tokens=6)
     assert len(late.prepare("zzz qqq").requests) == 1
     assert len(late.prepare(QUESTION).requests) == 2
+
+
+@pytest.mark.parametrize("mode", modes_with("static"))
+def test_where_answers_are_named_only_they_are_said(collection: Collection, engine: Engine, mode: str) -> None:
+    pipeline = Pipeline(collection, engine, mode, recipe=RECIPE)
+    named = [Query(f"{QUESTION} {number}", choices=("Lomund", "built by Teska", "1871")) for number in range(3)]
+    assert {answer.text for answer in pipeline.ask_many(named)} <= set(named[0].choices)
+    assert pipeline.ask(QUESTION).text not in named[0].choices
 
 
 def test_ask_many_is_ask(collection: Collection, engine: Engine) -> None:
