@@ -117,6 +117,14 @@ def test_stream_shows_the_same_answer(run: Run, encoded: Path, tiny_model_folder
     assert "first words after" in ran.err
 
 
+def test_only_one_of_the_given_choices_is_said(run: Run, encoded: Path, tiny_model_folder: Path) -> None:
+    options = ("--choices", "Ottilie Varn, nobody", "--model", tiny_model_folder, "--mode", "pt-rag")
+    said = run("ask", encoded, QUESTION, *options, "--json").json["answer"]
+    assert said in ("Ottilie Varn", "nobody")
+    assert run("ask", encoded, QUESTION, *options, "--stream").out.strip() == said
+    assert run("ask", encoded, QUESTION, *options, "--explain", "--json").json["answer"] == said
+
+
 def test_sampling_is_seeded(run: Run, encoded: Path, tiny_model_folder: Path) -> None:
     def sampled(seed: int) -> str:
         options = ("--temperature", 1.5, "--seed", seed, "--model", tiny_model_folder, "--json")
@@ -146,6 +154,7 @@ def test_bad_input_is_refused(run: Run, added: Path, encoded: Path, tiny_model_f
         ((encoded, QUESTION, *model, "--recipe", "smal"), "unknown recipe 'smal'"),
         ((encoded, QUESTION, *model, "--top-p", "2"), "--top-p"),
         ((encoded, QUESTION, *model, "--stream", "--json"), "--stream"),
+        ((encoded, QUESTION, *model, "--choices", ","), "names nothing"),
         ((encoded, QUESTION, *model, "--compare", "--text-k", 1), "leave out --text-k"),
     ):
         ran = run("ask", *arguments)

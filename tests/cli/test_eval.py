@@ -58,7 +58,7 @@ def test_eval_without_adapters_counts_failures(run: Run, added: Path, files: Pat
 def test_eval_in_no_mode_is_refused(run: Run, added: Path, files: Path) -> None:
     ran = run("eval", added, "--data", files / "questions.jsonl", "--modes", " , ")
     assert ran.code == 2
-    assert "names no mode" in ran.err
+    assert "names nothing" in ran.err
 
 
 def test_eval_encodes_what_it_retrieves(
@@ -83,7 +83,7 @@ def test_eval_refuses_bad_input(run: Run, encoded: Path, files: Path, tmp_path: 
         ((encoded, "--data", tmp_path / "none.jsonl"), "does not exist"),
         ((encoded, "--data", tmp_path / "bad.jsonl", "--model", tiny_model_folder), "unknown question format"),
         ((encoded, *good, "--modes", "t-rag,ptrag"), "did you mean 'pt-rag'"),
-        ((encoded, *good, "--modes", ","), "names no mode"),
+        ((encoded, *good, "--modes", ","), "names nothing"),
         ((encoded, *good, "--role", "noise"), "give both"),
         ((encoded, *good, "--task", "choice"), "did you mean 'choices'"),
         ((encoded, *good, "--metrics", "em,has_answer_judge"), "needs a judge"),

@@ -167,6 +167,22 @@ def test_lora_scales_decide_what_is_injected(server: Running, client: OpenAI) ->
         ask(lora=[{"id": "0000", "scale": 1}])
 
 
+@pytest.mark.parametrize("mode", ["vanilla", "pt-rag"])
+def test_only_one_of_the_given_choices_is_said(client: OpenAI, mode: str) -> None:
+    choices = ["SUPPORTS", "REFUTES", "blue whale"]
+
+    def ask(**extra: object) -> str:
+        answer = client.chat.completions.create(
+            model=f"tiny-llama:{mode}", messages=ASK, max_tokens=16, temperature=2, extra_body=extra
+        )
+        return str(answer.choices[0].message.content)
+
+    assert {ask(guided_choice=choices, seed=seed) for seed in range(12)} <= set(choices)
+    assert ask(seed=0) not in choices
+    with pytest.raises(BadRequestError, match="guided_choice"):
+        ask(guided_choice=["yes", ""])
+
+
 def test_retrieve_finds_passages(server: Running) -> None:
     with server.http() as http:
         data = http.post("/v1/retrieve", json={"query": QUESTION, "top_k": 1}).json()["data"]

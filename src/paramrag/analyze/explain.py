@@ -17,7 +17,7 @@ import numpy as np
 
 from ..models import prompt_ids
 from ..pipeline import Pipeline
-from ..types import Injection, Used
+from ..types import Injection, Query, Used
 from .forcing import Forced
 
 Values = Callable[[Sequence[tuple[bool, ...]]], np.ndarray]
@@ -95,7 +95,7 @@ def leave_one_out(full_N: np.ndarray, values: Values, count: int) -> np.ndarray:
     return effects
 
 
-def explain(pipeline: Pipeline, question: str, **settings: Any) -> Explanation:
+def explain(pipeline: Pipeline, question: str | Query, **settings: Any) -> Explanation:
     """Answers a question and says what moved each token of the answer.
 
     Costs one more answer's worth of reading for each passage in the text; adapters share one reading. No other thread
@@ -117,7 +117,7 @@ def explain(pipeline: Pipeline, question: str, **settings: Any) -> Explanation:
     completion = engine.generate([request])[0]
     response = completion.token_ids
     if not response:
-        return Explanation(question, pipeline.mode.name, "", (), np.empty(0), used, ())
+        return Explanation(prepared.question, pipeline.mode.name, "", (), np.empty(0), used, ())
     adapters = [at for at, entry in enumerate(used) if entry.adapter is not None]
     texts = [at for at, entry in enumerate(used) if entry.in_text]
 
@@ -144,7 +144,7 @@ def explain(pipeline: Pipeline, question: str, **settings: Any) -> Explanation:
             found = leave_one_out(full_N, values, len(sources))
             effects += [Effect(kind, source, change) for source, change in zip([None, *sources], found, strict=True)]
     return Explanation(
-        question=question,
+        question=prepared.question,
         mode=pipeline.mode.name,
         answer=completion.text.strip(),
         tokens=tuple(base.tokenizer.decode([token]) for token in response),

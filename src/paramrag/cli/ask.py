@@ -19,7 +19,7 @@ from .session import choose_recipes, has_predicted, load_engine, open_collection
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
-    from ..types import Answer
+    from ..types import Answer, Query
 
 
 def run(
@@ -48,6 +48,9 @@ def run(
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the most likely token; above, samples.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0, max=1, help="Probability mass to sample from.")] = 1.0,
     seed: options.Seed = 0,
+    choices: Annotated[
+        str | None, typer.Option(metavar="A,B", help="The only answers allowed, with commas between.")
+    ] = None,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Ends the answer; may be repeated.")] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show which adapters and passages moved each token of the answer.")
@@ -81,7 +84,9 @@ def run(
     check_figure(figure)
     from ..parameterize import task_ready
     from ..pipeline import MODES, Pipeline, modes_with
+    from ..types import Query
 
+    asked = Query(question, choices=tuple(options.names_in(choices, "--choices")) if choices else ())
     collection = open_collection(directory)
     with bars(quiet=json) as progress:
         engine = load_engine(model, device, dtype, progress)
@@ -118,17 +123,17 @@ def run(
         )
 
     if compare:
-        _compare({name: pipeline(name) for name in modes}, question, json)
+        _compare({name: pipeline(name) for name in modes}, asked, json)
     elif stream:
-        _stream(pipeline(mode), question)
+        _stream(pipeline(mode), asked)
     elif explain:
-        _explain(pipeline(mode), question, figure, json)
+        _explain(pipeline(mode), asked, figure, json)
     else:
-        answer = pipeline(mode).ask(question)
+        answer = pipeline(mode).ask(asked)
         emit(answer.to_json()) if json else _show(answer)
 
 
-def _stream(pipeline: Pipeline, question: str) -> None:
+def _stream(pipeline: Pipeline, question: Query) -> None:
     started = time.perf_counter()
     first_ms: float | None = None
     for piece in filter(None, pipeline.stream(question)):
@@ -141,7 +146,7 @@ def _stream(pipeline: Pipeline, question: str) -> None:
     typer.echo(f"{pipeline.mode.name}: {begun}, all after {total_ms:,.0f} ms", err=True)
 
 
-def _compare(pipelines: dict[str, Pipeline], question: str, json: bool) -> None:
+def _compare(pipelines: dict[str, Pipeline], question: Query, json: bool) -> None:
     """Asks in every mode; one that lacks adapters is shown as such, and the others still answer."""
     answers: dict[str, Answer] = {}
     errors: dict[str, str] = {}
@@ -153,7 +158,7 @@ def _compare(pipelines: dict[str, Pipeline], question: str, json: bool) -> None:
             errors[name] = str(error)
     if json:
         found: dict[str, Any] = {name: answer.to_json() for name, answer in answers.items()}
-        emit({"question": question, "answers": found, "errors": errors})
+        emit({"question": question.text, "answers": found, "errors": errors})
     else:
         numbers = ("prompt tokens", "prefill ms", "total ms")
         shown = table("mode", "answer", *numbers, right=numbers, wide=("answer",))
@@ -170,7 +175,7 @@ def _compare(pipelines: dict[str, Pipeline], question: str, json: bool) -> None:
         raise typer.Exit(PARTLY)
 
 
-def _explain(pipeline: Pipeline, question: str, figure: Path | None, json: bool) -> None:
+def _explain(pipeline: Pipeline, question: Query, figure: Path | None, json: bool) -> None:
     """Answers, then takes every source away in turn."""
     from ..analyze.explain import explain
     from ..analyze.figures import explanation_figure

@@ -87,9 +87,7 @@ def run(
     Every mean comes with its 95 % interval. A question that fails is counted, and scores as an empty answer.
     Conditions are steps with + between, applied in order: --adapters "shuffled+scaled(0.5)".
     """
-    names = _names(modes)
-    if not names:
-        raise typer.BadParameter("names no mode; expected some such as t-rag,pt-rag", param_hint="--modes")
+    names = options.names_in(modes, "--modes")
     if role and not oracle:
         raise typer.BadParameter("chooses which passages --oracle gives; give both", param_hint="--role")
     from .. import evaluate
@@ -98,7 +96,9 @@ def run(
 
     collection = open_collection(directory)
     questions = evaluate.load_questions(data, limit, task)
-    measured = evaluate.metrics_for(questions) if metrics is None else tuple(map(evaluate.metric, _names(metrics)))
+    measured = evaluate.metrics_for(questions)
+    if metrics is not None:
+        measured = tuple(map(evaluate.metric, options.names_in(metrics, "--metrics")))
     about: dict[str, str] = {"data": data.stem}
     if judge:
         from ..evaluate.judging import judge as judge_of
@@ -138,10 +138,6 @@ def run(
     emit(summary.to_json()) if json else _show(summary, out)
     if any(found.failed for found in summary.modes.values()):
         raise typer.Exit(PARTLY)
-
-
-def _names(given: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
 
 
 def encode_needed(cell: Cell, modes: Sequence[str], control: Collection | None, *, quiet: bool) -> None:

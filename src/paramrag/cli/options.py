@@ -43,3 +43,11 @@ Weighting = Annotated[
 ]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Cap on the length of an answer.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+
+
+def names_in(text: str, option: str) -> list[str]:
+    """Returns the names between the commas, each once."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise typer.BadParameter("names nothing; expected some names with commas between", param_hint=option)
+    return names

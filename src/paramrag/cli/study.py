@@ -100,7 +100,7 @@ def run(
 
 
 def _sets(given: str | None, known: Sequence[str]) -> list[str]:
-    names = [name.strip() for name in (given or "").split(",") if name.strip()]
+    names = [] if given is None else options.names_in(given, "--sets")
     for name in names:
         if name not in known:
             raise typer.BadParameter(

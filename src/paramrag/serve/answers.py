@@ -14,7 +14,7 @@ from ..analyze.explain import explain
 from ..config import Parameterizer, Recipe
 from ..errors import ConfigError, ModelError, NotFoundError, did_you_mean
 from ..infer import Completion, Engine, Request, TokenLogprob
-from ..models import DEFAULT_SYSTEM, chat_ids
+from ..models import DEFAULT_SYSTEM, answer_ids, chat_ids
 from ..models.prompts import user_turn
 from ..parameterize import task_ready
 from ..pipeline import MODES, Pipeline, Prepared
@@ -134,6 +134,8 @@ class Answers:
             "stop": body.stops,
             "logprobs": body.top,
         }
+        if isinstance(body, ChatRequest) and body.guided_choice:
+            settings["choices"] = tuple(answer_ids(self._engine.base.tokenizer, text) for text in body.guided_choice)
 
         def prepare() -> Prepared:
             return pipeline.prepare(query, prompt=prompt, scales=scales, skip_missing=scales is None, **settings)

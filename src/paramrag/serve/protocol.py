@@ -7,7 +7,7 @@ and ignored; unknown fields are refused.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -123,6 +123,9 @@ class ChatRequest(_Generation):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     rewrite: bool = Field(
         default=False, description="let the model rewrite the last question, so that it can be searched alone"
+    )
+    guided_choice: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
+        default=None, min_length=1, max_length=64, description="the only answers allowed, as vLLM calls them"
     )
     tools: Any = None
     tool_choice: Any = None

@@ -70,14 +70,6 @@ def open_session(
     return Session(collection, engine, choose_recipe(collection, engine, recipe), questions, settings)
 
 
-def names_in(text: str, option: str) -> list[str]:
-    """Returns the names between the commas, each once."""
-    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not names:
-        raise typer.BadParameter("names nothing; expected some names with commas between", param_hint=option)
-    return names
-
-
 def interval(estimate: Estimate, digits: int = 4) -> str:
     """Returns a mean with its interval: `0.1234 [0.1000, 0.1500]`."""
     return f"{estimate.mean:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"

@@ -15,7 +15,7 @@ from ..evaluate import encode_needed
 from ..outcome import FAILED, PARTLY, complain, resumable
 from ..progress import bars
 from ..session import choose_recipe
-from .asking import Data, Limit, Session, names_in, open_session
+from .asking import Data, Limit, Session, open_session
 
 if TYPE_CHECKING:
     from ...evaluate.cell import Cell
@@ -68,7 +68,7 @@ def everything(
     Interrupted, it goes on with the part it was at when it is run again. Parts of other collections or questions may
     go into the same --out, such as --parts override of a conflict set: the section tells of all that is there.
     """
-    chosen = names_in(parts, "--parts") if parts else None
+    chosen = options.names_in(parts, "--parts") if parts else None
     section_of = out / "inside.md"
     asking = {
         "top_k": top_k,

@@ -11,7 +11,7 @@ from ..console import console, emit, percent, table
 from ..drawing import draw_figure
 from ..progress import bars
 from ..session import choose_recipe
-from .asking import Data, Figure, Limit, Modes, interval, names_in, open_session
+from .asking import Data, Figure, Limit, Modes, interval, open_session
 
 
 def layers(
@@ -93,9 +93,9 @@ def override(
     json: options.Json = False,
 ) -> None:
     """See how the injection's scale trades what the model has learnt for what the passages say."""
-    names = names_in(modes, "--modes")
+    names = options.names_in(modes, "--modes")
     try:
-        chosen = [float(scale) for scale in names_in(scales, "--scales")]
+        chosen = [float(scale) for scale in options.names_in(scales, "--scales")]
     except ValueError as error:
         raise typer.BadParameter(f"{scales!r} holds something else than numbers", param_hint="--scales") from error
     asking = {"top_k": top_k, "retriever": retriever, "aggregator": aggregator, "weighting": weighting}

@@ -11,7 +11,7 @@ from .. import options
 from ..console import console, emit, table
 from ..drawing import draw_figure
 from ..progress import bars
-from .asking import Data, Figure, Limit, Modes, interval, names_in, open_session
+from .asking import Data, Figure, Limit, Modes, interval, open_session
 
 if TYPE_CHECKING:
     from ...analyze.curves import Curve
@@ -39,7 +39,7 @@ def pks(
     json: options.Json = False,
 ) -> None:
     """Measure parametric knowledge (PKS) by layer, and what the injection adds to it."""
-    names = names_in(modes, "--modes")
+    names = options.names_in(modes, "--modes")
     asking = {
         "top_k": top_k,
         "retriever": retriever,
