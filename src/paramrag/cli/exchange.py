@@ -1,4 +1,4 @@
-"""`paramrag export` and `paramrag import`: adapters as PEFT directories, collections as one file."""
+"""`paramrag export` and `paramrag import`: adapters for PEFT and servers, collections as one file."""
 
 from __future__ import annotations
 
@@ -23,23 +23,26 @@ class Server(StrEnum):
     """Who will load the adapter."""
 
     vllm = "vllm"
+    llama_cpp = "llama.cpp"
 
 
 def export(
     directory: options.Directory,
-    to: Annotated[Path, typer.Option(metavar="OUT", help="New directory of the adapter, or new file (.tar).")],
+    to: Annotated[Path, typer.Option(metavar="OUT", help="New directory of the adapter, or new file (.tar, .gguf).")],
     passage: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", help="Passage whose adapter to write; several are summed into one."),
     ] = None,
-    for_: Annotated[Server | None, typer.Option("--for", help="Pad the rank to one that this server allows.")] = None,
+    for_: Annotated[
+        Server | None, typer.Option("--for", help="vllm: pad the rank to one it allows; llama.cpp: write a .gguf file.")
+    ] = None,
     recipe: options.RecipeName = None,
     model: options.Model = options.DEFAULT_MODEL,
     json: options.Json = False,
 ) -> None:
     """Write adapters as PEFT does, or a collection as one file.
 
-    With --passage: a directory that PEFT, vLLM and SGLang load. Without: the whole collection.
+    With --passage: a directory that PEFT, vLLM and SGLang load, or a file for llama.cpp. Without: the whole collection.
     """
     collection = open_collection(directory)
     if passage:
@@ -89,23 +92,27 @@ def import_(
 def _export_adapter(
     collection: Collection, passage_ids: list[str], to: Path, server: Server | None, recipe: str | None, model: str
 ) -> None:
-    from ..models import bundled_models
+    from ..models import bundled_models, gguf_architecture
+    from ..store.gguf import export_gguf
     from ..store.peft import export_peft
 
     record = _record(collection, recipe)
     folders = {entry.name: str(entry.path) for entry in bundled_models()}
     adapters = [collection.adapter(key, base=record.base, recipe=record.recipe.id) for key in passage_ids]
-    export_peft(
-        adapters,
-        to,
-        base_name=folders.get(model, model),
-        activation=record.recipe.activation,
-        for_vllm=server is Server.vllm,
-    )
+    if server is Server.llama_cpp:
+        export_gguf(adapters, to, architecture=gguf_architecture(model))
+    else:
+        export_peft(
+            adapters,
+            to,
+            base_name=folders.get(model, model),
+            activation=record.recipe.activation,
+            for_vllm=server is Server.vllm,
+        )
     if record.recipe.activation != "full":
         complain(
-            f"recipe {record.recipe.name!r} trains for activation {record.recipe.activation!r}; PEFT, vLLM and SGLang "
-            "apply an adapter to every token, so answers may differ from those here",
+            f"recipe {record.recipe.name!r} trains for activation {record.recipe.activation!r}; PEFT, vLLM, SGLang and "
+            "llama.cpp apply an adapter to every token, so answers may differ from those here",
             label="note",
         )
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .base import BaseModel, load_base, wrap_base
+    from .base import BaseModel, gguf_architecture, load_base, wrap_base
     from .bundled import BundledModel, bundled_models, pull
     from .prompts import DEFAULT_SYSTEM, answer_ids, chat_ids, passage_spans, prompt_ids, stop_ids
 
@@ -20,6 +20,7 @@ __all__ = [
     "answer_ids",
     "bundled_models",
     "chat_ids",
+    "gguf_architecture",
     "load_base",
     "passage_spans",
     "prompt_ids",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    **dict.fromkeys(("BaseModel", "load_base", "wrap_base"), "base"),
+    **dict.fromkeys(("BaseModel", "gguf_architecture", "load_base", "wrap_base"), "base"),
     **dict.fromkeys(("BundledModel", "bundled_models", "pull"), "bundled"),
     **dict.fromkeys(("DEFAULT_SYSTEM", "answer_ids", "chat_ids", "passage_spans", "prompt_ids", "stop_ids"), "prompts"),
 }

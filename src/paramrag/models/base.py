@@ -152,6 +152,30 @@ def _device(device: str | torch.device) -> torch.device:
     return place
 
 
+def gguf_architecture(name: str, progress: Progress | None = None) -> str:
+    """Returns what GGUF files call the architecture of a base model; reads its config alone.
+
+    Args:
+        name: as of `load_base`.
+
+    Raises:
+        ModelError: no such model, or one that GGUF files are not read of.
+    """
+    from transformers import AutoConfig
+
+    source = _source(name, progress)
+    try:
+        model_type = str(AutoConfig.from_pretrained(source).model_type)
+    except (OSError, ValueError, KeyError) as error:
+        raise errors.ModelError(f"the config of {name!r} cannot be read: {error}") from error
+    called = {"mistral": "llama", "gemma3_text": "gemma3"}.get(model_type, model_type)
+    if called not in gguf.ARCHITECTURES:
+        raise errors.ModelError(
+            f"{name!r} is of type {model_type!r}; expected one of {', '.join(gguf.ARCHITECTURES)} for GGUF"
+        )
+    return called
+
+
 def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
     if dtype is None:
         bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -26,7 +26,7 @@ from .cache import build_once, cache_folder, file_stamp, remembered, require_spa
 _SHARD_BYTES = 512 << 20
 _BLOCK_NUMBERS = 4 << 20
 _CHUNK_BYTES = 16 << 20
-_ARCHITECTURES = ("gemma2", "gemma3", "llama", "qwen2", "qwen3")  # llama also stands for Mistral and SmolLM
+ARCHITECTURES = ("gemma2", "gemma3", "llama", "qwen2", "qwen3")  # llama also stands for Mistral and SmolLM
 _INSTEAD = "download the file again, or give the model as a folder of safetensors"
 
 
@@ -117,10 +117,10 @@ def _require_gguf(path: Path) -> None:
 
 def _require_architecture(path: Path, reader: Any) -> None:
     architecture = _value(reader, "general.architecture")
-    if architecture not in _ARCHITECTURES:
+    if architecture not in ARCHITECTURES:
         raise ModelError(
             f"{path} is of architecture {architecture!r}, which is not read from GGUF; expected one of "
-            f"{', '.join(_ARCHITECTURES)}, or give the model as a folder of safetensors"
+            f"{', '.join(ARCHITECTURES)}, or give the model as a folder of safetensors"
         )
     if _value(reader, f"{architecture}.expert_count"):
         raise ModelError(

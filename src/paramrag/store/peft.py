@@ -63,7 +63,7 @@ def export_peft(
         CollectionError: the directory is not empty, or cannot be written.
     """
     weights = [1.0] * len(adapters) if weights is None else list(weights)
-    _check_export(adapters, weights)
+    check_joinable(adapters, weights)
     layout = adapters[0].layout
     rank = len(adapters) * layout.rank
     alpha = len(adapters) * layout.alpha
@@ -74,7 +74,10 @@ def export_peft(
                 f"{len(adapters)} adapters have rank {rank}; vLLM allows up to {VLLM_RANKS[-1]}: join fewer"
             )
         alpha, rank = alpha * allowed[0] / rank, allowed[0]
-    tensors = _merged(adapters, weights, rank)
+    tensors = {
+        _KEY.format(layer=layer, module=module, factor=factor): block
+        for (layer, module, factor), block in joined(adapters, weights, rank).items()
+    }
     config: dict[str, Any] = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -136,7 +139,8 @@ def import_peft(directory: str | Path, layout: AdapterLayout, *, alpha: float | 
     return row
 
 
-def _check_export(adapters: Sequence[Adapter], weights: Sequence[float]) -> None:
+def check_joinable(adapters: Sequence[Adapter], weights: Sequence[float]) -> None:
+    """Refuses adapters that have no sum: none, of several bases or recipes, or without a weight each."""
     if not adapters:
         raise ConfigError("nothing to export: expected at least one adapter")
     if len(weights) != len(adapters):
@@ -154,21 +158,23 @@ def _check_export(adapters: Sequence[Adapter], weights: Sequence[float]) -> None
             )
 
 
-def _merged(adapters: Sequence[Adapter], weights: Sequence[float], rank: int) -> dict[str, np.ndarray]:
+def joined(adapters: Sequence[Adapter], weights: Sequence[float], rank: int) -> dict[tuple[int, str, str], np.ndarray]:
+    """Returns the weighted sum of adapters as factors of one: (layer, module, "A") -> [rank, in], "B" -> [out, rank].
+
+    Weights are folded into B; ranks beyond those of the adapters are zeros.
+    """
     layout = adapters[0].layout
     views = layout.views(np.stack([adapter.row for adapter in adapters]))
     weights_k111 = np.asarray(weights, dtype=np.float32)[:, None, None, None]
-    tensors: dict[str, np.ndarray] = {}
+    found: dict[tuple[int, str, str], np.ndarray] = {}
     for module, (a_kLRI, b_kLRO) in views.items():
         for factor, stacked in (("A", a_kLRI), ("B", b_kLRO * weights_k111)):
-            joined = np.concatenate(list(stacked), axis=1)
-            padded = np.zeros((joined.shape[0], rank, joined.shape[2]), dtype=np.float32)
-            padded[:, : joined.shape[1]] = joined
+            side_by_side = np.concatenate(list(stacked), axis=1)
+            padded = np.zeros((side_by_side.shape[0], rank, side_by_side.shape[2]), dtype=np.float32)
+            padded[:, : side_by_side.shape[1]] = side_by_side
             for layer, block in zip(layout.layers, padded, strict=True):
-                tensors[_KEY.format(layer=layer, module=module, factor=factor)] = np.ascontiguousarray(
-                    block if factor == "A" else block.T
-                )
-    return tensors
+                found[layer, module, factor] = np.ascontiguousarray(block if factor == "A" else block.T)
+    return found
 
 
 def _write(
