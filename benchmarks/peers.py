@@ -184,7 +184,10 @@ class Peers:
                 if scaled:
                     counted = [used for used in entry.used if used.weight]
                     body["lora"] = [{"id": number[used.hit.passage.id], "scale": used.weight} for used in counted]
-                return stream(http, "/v1/completions", {"model": MODEL, "temperature": 0, **body})
+                with httpx.Client(
+                    base_url=http.base_url, timeout=600
+                ) as fresh:  # it closes connections between requests
+                    return stream(fresh, "/v1/completions", {"model": MODEL, "temperature": 0, **body})
 
             port = free_port()
             url = f"http://127.0.0.1:{port}"
