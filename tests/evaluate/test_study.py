@@ -10,6 +10,7 @@ import pytest
 from paramrag import Engine
 from paramrag.errors import ConfigError
 from paramrag.evaluate.study import Outcome, Runner, Study, Variant, load_study, recipe_of
+from paramrag.report.cells import read_cells
 from paramrag.report.study import study_tables, write_section
 from tiny import tiny_base
 
@@ -177,6 +178,8 @@ def test_a_study_may_name_the_answers_to_choose_from(data: Path, tmp_path: Path)
     runner = Runner(Engine(tiny_base()), data, tmp_path / "out", limit=2)
     assert runner.answers(named) == 4
     (run,) = runner.run(named).runs
+    plain = runner.run(free).runs
+    assert {cell.setting for cell in read_cells(run, *plain)} == {"", "task choices"}
     assert run != runner.directory(free, next(runner.plan(free)))
     samples = [json.loads(line) for log in run.rglob("samples.jsonl") for line in log.read_text().splitlines()]
     assert len(samples) == 4

@@ -99,7 +99,7 @@ def run(
     measured = evaluate.metrics_for(questions)
     if metrics is not None:
         measured = tuple(map(evaluate.metric, options.names_in(metrics, "--metrics")))
-    about: dict[str, str] = {"data": data.stem}
+    about: dict[str, str] = {"data": data.stem} | ({"task": task} if task else {})
     if judge:
         from ..evaluate.judging import judge as judge_of
 

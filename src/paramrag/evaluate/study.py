@@ -262,7 +262,7 @@ class Runner:
             try:
                 cell, target = self._cell(study, planned)
                 self._encode(cell, target, planned.modes, progress)
-                about = {"data": planned.data}
+                about = {"data": planned.data} | ({"task": study.task} if study.task else {})
                 cell.run(planned.modes, path, metrics=_metrics(cell.questions), about=about, progress=progress)
             except ParamRAGError as error:
                 failed.append(f"{path.name}: {error}")
