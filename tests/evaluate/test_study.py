@@ -174,7 +174,8 @@ def test_a_study_may_name_the_answers_to_choose_from(data: Path, tmp_path: Path)
     entries = [json.loads(line) for line in (data / "towns.jsonl").read_text().splitlines()]
     choices = [f"{town} Vale" for town in TOWNS]
     (data / "towns.jsonl").write_text("".join(json.dumps({**entry, "choices": choices}) + "\n" for entry in entries))
-    free, named = study(), study().model_copy(update={"task": "choices", "max_new_tokens": 16})
+    free = study().model_copy(update={"max_new_tokens": 16})
+    named = free.model_copy(update={"task": "choices"})
     runner = Runner(Engine(tiny_base()), data, tmp_path / "out", limit=2)
     assert runner.answers(named) == 4
     (run,) = runner.run(named).runs
