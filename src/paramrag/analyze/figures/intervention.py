@@ -33,6 +33,7 @@ def layers_figure(study: LayerStudy) -> Any:
         each.set_yticks(range(len(names)), names if each is axes[0] else [""] * len(names))
         each.set_ylim(len(names) - 0.5, -0.5)
         each.set_xlabel(label)
+        each.locator_params(axis="x", nbins=5)
     axes[0].set_xlim(-3, 103)
     axes[1].axvline(0, color="black", linewidth=1)
     return figure
