@@ -96,7 +96,7 @@ def test_late_fusion_asks_once_where_no_adapter_has_to_do_with_the_question(
 
 @pytest.mark.parametrize("mode", modes_with("static"))
 def test_where_answers_are_named_only_they_are_said(collection: Collection, engine: Engine, mode: str) -> None:
-    pipeline = Pipeline(collection, engine, mode, recipe=RECIPE)
+    pipeline = Pipeline(collection, engine, mode, recipe=RECIPE, max_new_tokens=1)
     named = [Query(f"{QUESTION} {number}", choices=("Lomund", "built by Teska", "1871")) for number in range(3)]
     assert {answer.text for answer in pipeline.ask_many(named)} <= set(named[0].choices)
     assert pipeline.ask(QUESTION).text not in named[0].choices

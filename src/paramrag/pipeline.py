@@ -277,7 +277,8 @@ class Pipeline:
         passages = [hit.passage for hit in for_text]
         choices = question.choices if isinstance(question, Query) else ()
         allowed = tuple(answer_ids(self.engine.base.tokenizer, choice) for choice in choices)
-        settings = {**self._settings, "choices": allowed, **settings}
+        length = max([self._settings["max_new_tokens"], *map(len, allowed)])  # a choice is said whole
+        settings = {**self._settings, "choices": allowed, "max_new_tokens": length, **settings}
         return Prepared(
             question.text if isinstance(question, Query) else question,
             self._requests(asked, passages, injection, settings),

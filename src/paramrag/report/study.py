@@ -56,7 +56,7 @@ def study_tables(
     if command:
         parts += [f"Command: `{command}`", ""]
     if missing:
-        parts += [f"Not complete: {missing} more cells are to be run.", ""]
+        parts += [f"Not complete; cells still to be run: {missing}.", ""]
     if told := findings(cells, metric):
         parts += ["### Findings", "", FINDINGS_NOTE, "", *(f"- {finding.sentence}" for finding in told), ""]
     parts += [table.markdown() for table in found]
