@@ -10,10 +10,10 @@ Conditions: closed book (`vanilla`); the gold passage in the prompt (`t-own`); i
 with two or four adapters of other gold passages, at equal weights (`p-own+2`, `p-own+4`) and weighted as a pipeline
 that had retrieved them would (`... served`, also alone); another passage's adapter instead (`p-wrong`); the gold
 passage in the prompt with two wrong adapters (`t-own, wrong`); what BM25 finds, three passages in the prompt (`t-rag`),
-their adapters (`p-rag`), both (`pt-rag`), and the surer answer of the text, read with the task adapter, and of the
-adapters alone (`pt-rag-late`). `p-own int4`: adapters as they come back from compact storage. `... + task`: the task
-adapter alone, the control of what adapters teach beside their passage; where the recipe trains on top of it, it is on
-beneath every adapter too.
+their adapters (`p-rag`), both (`pt-rag`), the surest answer of the passages read one by one (`t-rag-late`), and the
+surest of those and of the adapters alone (`pt-rag-late`). `p-own int4`: adapters as they come back from compact
+storage. `... + task`: the task adapter alone, the control of what adapters teach beside their passage; where the recipe
+trains on top of it, it is on beneath every adapter too.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from paramrag import Collection, Engine, Passage, Request, StaticParameterizer, load_recipe
+from paramrag import Collection, Engine, Passage, Pipeline, Request, StaticParameterizer, load_recipe
 from paramrag.aggregate import concat, weighting
 from paramrag.aggregate.joining import join
 from paramrag.config import Recipe
@@ -38,10 +39,12 @@ from paramrag.infer import surest
 from paramrag.models import prompt_ids
 from paramrag.parameterize import task_adapter
 from paramrag.store.codec import decode, encode, size_bytes
-from paramrag.types import Hit, Injection
+from paramrag.types import Hit, Injection, Query
 
 TOP_K = 3
+ANSWER_TOKENS = 32
 Asking = tuple[Sequence[Passage], Injection | None]  # passages in the prompt, what is injected
+Sources = tuple[Sequence[Request], Sequence[float]]  # what is asked, how much each answer is doubted
 FAR = 200  # BM25 hits among which the score of a given passage is looked up; beyond, it counts as 0
 BATCH = 16
 
@@ -66,6 +69,10 @@ class Bench:
         self.score = metric("has_answer").score
         self.weigh = weighting("evidence")
         self.task = task_adapter(engine, recipe)
+        self.pipelines = {
+            mode: Pipeline(collection, engine, mode, top_k=TOP_K, recipe=recipe, max_new_tokens=ANSWER_TOKENS)
+            for mode in ("t-rag-late", "pt-rag-late")
+        }
 
     def asked(self, questions: Sequence[Question], seed: int) -> list[Asked]:
         """Prepares questions; the same other passages for the same seed."""
@@ -123,16 +130,22 @@ class Bench:
         back = decode(encode(row, self.layout, dtype), self.layout, dtype)
         return self.over_task(concat(self.layout, back[None], [1.0], self.recipe.activation))
 
-    def conditions(self) -> dict[str, Callable[[Asked], Sequence[Asking]]]:
-        """Name -> question -> what is asked; of several, the surest answer counts."""
-        late = self.late
-        return {name: _alone(one) for name, one in self.together().items()} | {"pt-rag-late": late}
+    def conditions(self) -> dict[str, Callable[[Asked], Sources]]:
+        """Name -> question -> what is asked, and how much each answer is doubted."""
+        return {name: partial(self.alone, one) for name, one in self.together().items()} | {
+            mode: partial(self.late, pipeline) for mode, pipeline in self.pipelines.items()
+        }
 
-    def late(self, one: Asked) -> Sequence[Asking]:
-        """The text, read with the task adapter, and the adapters that have to do with the question, apart."""
-        hits = [hit.passage for hit in one.hits]
-        own = self.weighted(one, hits)
-        return [(hits, self.task), *([([], own)] if own else [])]
+    def alone(self, condition: Callable[[Asked], Asking], one: Asked) -> Sources:
+        """One request."""
+        passages, injection = condition(one)
+        prompt = prompt_ids(self.engine.base.tokenizer, one.question.question, passages)
+        return [Request(prompt, injection, max_new_tokens=ANSWER_TOKENS, logprobs=0)], [0.0]
+
+    def late(self, pipeline: Pipeline, one: Asked) -> Sources:
+        """What a pipeline asks where every source answers by itself."""
+        prepared = pipeline.prepare(Query(one.question.question, hits=one.hits))
+        return prepared.requests, prepared.doubts
 
     def together(self) -> dict[str, Callable[[Asked], Asking]]:
         """Name -> question -> (passages in the prompt, injection)."""
@@ -160,12 +173,6 @@ class Bench:
             "pt-rag": lambda one: (hits(one), self.weighted(one, hits(one))),
         }
 
-    def request(self, one: Asked, asking: Asking) -> Request:
-        """What the engine is asked."""
-        passages, injection = asking
-        prompt = prompt_ids(self.engine.base.tokenizer, one.question.question, passages)
-        return Request(prompt, injection, max_new_tokens=32, logprobs=0)
-
     def measure(self, asked: Sequence[Asked], show: Callable[[str], None]) -> dict[str, list[float]]:
         """HasAnswer of every condition, question by question; conditions that share a prompt share its reading."""
         conditions = self.conditions()
@@ -173,21 +180,13 @@ class Bench:
         for start in range(0, len(asked), BATCH):
             some = asked[start : start + BATCH]
             for name, condition in conditions.items():
-                askings = [condition(one) for one in some]
-                completions = iter(
-                    self.engine.generate(
-                        [self.request(one, asking) for one, own in zip(some, askings, strict=True) for asking in own]
-                    )
-                )
-                for one, own in zip(some, askings, strict=True):
-                    text = surest([next(completions) for _ in own]).text
+                sources = [condition(one) for one in some]
+                completions = iter(self.engine.generate([request for asked, _ in sources for request in asked]))
+                for one, (requests, doubts) in zip(some, sources, strict=True):
+                    text = surest([next(completions) for _ in requests], doubts).text
                     found[name].append(self.score(text, one.question) or 0.0)
             show(f"  {start + len(some)} questions: " + ", ".join(_so_far(name, found[name]) for name in found))
         return found
-
-
-def _alone(condition: Callable[[Asked], Asking]) -> Callable[[Asked], Sequence[Asking]]:
-    return lambda one: [condition(one)]
 
 
 def _so_far(name: str, right: Sequence[float]) -> str:
@@ -213,6 +212,8 @@ def bars(sets: Mapping[str, Mapping[str, list[float]]], bytes_per_passage: int) 
         for mode in ("pt-rag", "pt-rag-late"):
             gain = paired_difference(scores["t-rag"], scores[mode])
             made.append(_bar(f"{name}: {mode} minus t-rag, BM25 top 3, lower end of 95 %", 100 * gain.low, 0.0))
+        gain = paired_difference(scores["t-rag-late"], scores["pt-rag-late"])  # what reading one by one alone gives
+        made.append(_bar(f"{name}: pt-rag-late minus t-rag-late (control), lower end of 95 %", 100 * gain.low, 0.0))
     for how in ("", " served"):
         change = 100 * abs(float(np.mean(together["p-wrong" + how]) - np.mean(together["vanilla"])))
         made.append(_bar(f"p-wrong{how} against vanilla, points", change, 2.0, "lower"))

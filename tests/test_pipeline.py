@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from paramrag import MODES, Collection, Engine, Pipeline
+from paramrag import MODES, Collection, Engine, Pipeline, Request
+from paramrag.aggregate import weighting
 from paramrag.config import Recipe
 from paramrag.errors import ConfigError, NotFoundError
+from paramrag.models import prompt_ids
 from paramrag.parameterize import task_adapter
-from paramrag.pipeline import modes_with
+from paramrag.pipeline import ADAPTERS_DOUBT, modes_with
 from paramrag.types import Adapter, AdapterKey, Hit, Query
 from tiny import make_passage, random_rows, tiny_base
 
@@ -55,43 +59,75 @@ def test_modes_differ_only_in_what_goes_where(collection: Collection, engine: En
     assert answers["vanilla"].hits == ()
     assert len({tuple(hit.passage.id for hit in answers[mode].hits) for mode in ("t-rag", "p-rag", "pt-rag")}) == 1
     for mode, answer in answers.items():
-        assert [used.in_text for used in answer.used] == [MODES[mode].text] * len(answer.used)
+        in_text = [used.in_text for used in answer.used]
+        if MODES[mode].apart:  # what counts for nothing is not read
+            assert in_text == sorted(in_text, reverse=True)
+        assert in_text == [MODES[mode].text] * len(in_text) or (MODES[mode].apart and any(in_text))
         assert [used.adapter is not None for used in answer.used] == [MODES[mode].weights] * len(answer.used)
     tokens = {mode: answer.trace.prompt_tokens for mode, answer in answers.items()}
     assert tokens["vanilla"] == tokens["p-rag"] < tokens["t-rag"] == tokens["pt-rag"]
-    assert tokens["pt-rag-late"] == tokens["t-rag"] + tokens["p-rag"]
+    assert tokens["pt-rag-late"] == tokens["t-rag-late"] + tokens["p-rag"]
     assert len({answers[mode].text for mode in modes_with("static", apart=False)}) == 4
 
 
-def test_late_fusion_gives_the_surer_of_two_answers(collection: Collection, engine: Engine) -> None:
-    questions = [f"Of what is Orrin {number} made?" for number in range(5)]
-    late = Pipeline(collection, engine, "pt-rag-late", recipe=RECIPE, max_new_tokens=6)
-    reader = Pipeline(
-        collection, engine, "t-rag", recipe=RECIPE, max_new_tokens=6, base_injection=task_adapter(engine, RECIPE)
-    )
-    knower = Pipeline(collection, engine, "p-rag", recipe=RECIPE, max_new_tokens=6)
-    chosen = []
-    for question, answer in zip(questions, late.ask_many(questions), strict=True):
-        said = []
-        for pipeline in (reader, knower):
-            (completion,) = engine.generate([pipeline.prepare(question, logprobs=0).request])
-            likely = [token.logprob for token in completion.logprobs]
-            said.append((np.mean(likely), completion.text.strip()))
-        assert answer.text == max(said, key=lambda one: one[0])[1]
-        assert answer.text == "".join(late.stream(question)).strip()
-        chosen.append(said[0][0] > said[1][0])
-    assert {used.in_text for used in answer.used} == {True}
+def test_late_fusion_gives_the_surest_answer_of_all_sources(collection: Collection, engine: Engine) -> None:
+    questions = [f"Of what is Orrin {number} made, and when was Lomund built?" for number in range(5)]
+    task, knower = task_adapter(engine, RECIPE), Pipeline(collection, engine, "p-rag", recipe=RECIPE)
+    late = {
+        mode: Pipeline(collection, engine, mode, recipe=RECIPE, max_new_tokens=6)
+        for mode in ("t-rag-late", "pt-rag-late")
+    }
+    chosen = set()
+    for question in questions:
+        hits = knower.retrieve(question)
+        held = collection.coverage(question, [hit.passage.id for hit in hits])
+        weights = weighting("evidence")([hit.score for hit in hits], partial(list, held))
+        read = [
+            (np.log(max(weights) / weight), Request(prompt_ids(engine.base.tokenizer, question, [hit.passage]), on))
+            for hit, weight in zip(hits, weights, strict=True)
+            for on in (None, task)
+            if weight
+        ]
+        known = (ADAPTERS_DOUBT, knower.prepare(question).request)
+        for mode, sources in (("t-rag-late", read), ("pt-rag-late", [*read, known])):
+            said = []
+            for doubt, request in sources:
+                (completion,) = engine.generate([replace(request, max_new_tokens=6, logprobs=0)])
+                said.append((np.mean([token.logprob for token in completion.logprobs]) - doubt, completion.text))
+            surest = max(said, key=lambda one: one[0])
+            answer = late[mode].ask(question)
+            assert answer.text == surest[1].strip() == "".join(late[mode].stream(question)).strip()
+            assert {used.in_text for used in answer.used if used.weight} <= {True}
+            chosen.add((mode, said.index(surest)))
+    assert len(chosen) > 2  # not always the first
     assert all(used.adapter for used in answer.used)
     with pytest.raises(ConfigError, match="apart"):
-        late.request(questions[0])
+        late["pt-rag-late"].request(questions[0])
 
 
-def test_late_fusion_asks_once_where_no_adapter_has_to_do_with_the_question(
+def test_late_fusion_asks_no_source_that_has_nothing_to_do_with_the_question(
     collection: Collection, engine: Engine
 ) -> None:
+    vanilla = Pipeline(collection, engine, "vanilla", recipe=RECIPE, max_new_tokens=6)
     late = Pipeline(collection, engine, "pt-rag-late", recipe=RECIPE, max_new_tokens=6)
-    assert len(late.prepare("zzz qqq").requests) == 1
-    assert len(late.prepare(QUESTION).requests) == 2
+    assert late.ask("zzz qqq").text == vanilla.ask("zzz qqq").text
+    (far,) = late.retrieve(QUESTION, 1)
+    asked = Query("Who was Ilse?", hits=(far, replace(far, score=0.0)))  # in none of the passages
+    assert [len(late.prepare(one).requests) for one in ("zzz qqq", asked)] == [1, 4]
+    near = Query(QUESTION, hits=(far, replace(late.retrieve("Orrin 3")[0], score=0.0)))
+    assert [entry.in_text for entry in late.prepare(near).used] == [True, False]
+    assert len(late.prepare(near).requests) == 3
+
+
+def test_what_is_on_in_every_mode_is_on_for_every_source(collection: Collection, engine: Engine) -> None:
+    task = task_adapter(engine, RECIPE)
+    late = Pipeline(collection, engine, "pt-rag-late", recipe=RECIPE, base_injection=task)
+    prepared = late.prepare(QUESTION)
+    *read, known = prepared.requests
+    assert len(read) == sum(entry.in_text for entry in prepared.used)
+    assert all(request.injection is task for request in read)
+    assert known.injection is not None
+    assert known.injection.a["down_proj"].shape[1] > task.a["down_proj"].shape[1]
 
 
 @pytest.mark.parametrize("mode", modes_with("static"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from paramrag.pipeline import modes_with
+
 from .conftest import Run
 
 
@@ -19,7 +21,7 @@ def test_the_demo_shows_its_table_examples_and_what_to_do_next(
         assert said in shown.out
     assert f"paramrag ask {tmp_path / 'c'}" in shown.out
     found = run("demo", *options, "--json").json
-    assert list(found["modes"]) == ["vanilla", "t-rag", "p-rag", "pt-rag", "pt-rag-late"]
+    assert list(found["modes"]) == list(modes_with("static"))
     assert found["adapters"] == {"made": 0, "present": found["passages"], "failed": 0}
     asked = run("ask", tmp_path / "c", "What is the capital of Vellmark?", "--model", tiny_model_folder, "--json")
     assert asked.code == 0  # the collection's own recipe is found without naming it

@@ -29,8 +29,8 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="vanilla, t-rag, p-rag, pt-rag or pt-rag-late; dyp-rag, dypt-rag or dypt-rag-late.  [default: "
-            "pt-rag-late; pt-rag with --stream or --explain, or where the model has no task adapter yet]",
+            help="vanilla, t-rag, t-rag-late, p-rag, pt-rag or pt-rag-late; dyp-rag, dypt-rag or dypt-rag-late.  "
+            "[default: pt-rag-late; pt-rag with --stream or --explain, or where the model has no task adapter yet]",
         ),
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Ask in every mode and show them side by side.")] = False,
@@ -66,8 +66,9 @@ def run(
     """Ask a question.
 
     A mode says where the retrieved passages go: nowhere (vanilla), into the prompt (t-rag), into the weights as
-    adapters (p-rag), or both (pt-rag; in pt-rag-late each answers, and the surer answer is given). In dyp-rag,
-    dypt-rag and dypt-rag-late the adapters are those that a hypernetwork predicted.
+    adapters (p-rag), or both (pt-rag). In t-rag-late and pt-rag-late every passage is read by itself, the adapters
+    answer by themselves, and the surest answer is given. In dyp-rag, dypt-rag and dypt-rag-late the adapters are those
+    that a hypernetwork predicted.
     """
     if stream and (json or compare):
         raise typer.BadParameter(

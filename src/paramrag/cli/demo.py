@@ -64,6 +64,7 @@ def _show(report: DemoReport, screen: Console, self_augment: bool) -> None:
     places = {
         "vanilla": "-",
         "t-rag": "the prompt",
+        "t-rag-late": "prompts",
         "p-rag": "the weights",
         "pt-rag": "both",
         "pt-rag-late": "both, apart",

@@ -132,17 +132,17 @@ def without_unready(engine: Engine, recipes: Mapping[Parameterizer, Recipe], mod
     from ..parameterize import task_ready
     from ..pipeline import MODES
 
-    ready = []
-    for mode in modes:
-        if not MODES[mode].apart or task_ready(engine, recipes[MODES[mode].parameterizer]):
-            ready.append(mode)
-        else:
-            complain(
-                f"{mode} is left out: it needs a task adapter of this model and recipe, which is trained once, in "
-                f"minutes to an hour; `paramrag ask DIR QUESTION --mode {mode}` does that",
-                label="note",
-            )
-    return ready
+    modes = list(modes)
+    unready = [
+        mode for mode in modes if MODES[mode].apart and not task_ready(engine, recipes[MODES[mode].parameterizer])
+    ]
+    if unready:
+        complain(
+            f"{', '.join(unready)}: left out, for want of a task adapter of this model and recipe, which is trained "
+            f"once, in minutes to an hour; `paramrag ask DIR QUESTION --mode {unready[-1]}` does that",
+            label="note",
+        )
+    return [mode for mode in modes if mode not in unready]
 
 
 def has_predicted(collection: Collection, engine: Engine) -> bool:

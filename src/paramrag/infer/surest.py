@@ -9,15 +9,19 @@ from dataclasses import replace
 from .request import Completion
 
 
-def surest(completions: Sequence[Completion]) -> Completion:
+def surest(completions: Sequence[Completion], doubts: Sequence[float] = ()) -> Completion:
     """Returns the completion whose tokens were likeliest on average, the first of equals; an empty one comes last.
 
     Tokens of the prompts are added up and times are those of the slowest: all of it was needed for the answer.
 
     Args:
         completions: of requests with `logprobs`; at least one.
+        doubts: what is taken off each one's mean log-probability, in nats; none if empty.
     """
-    chosen = max(completions, key=mean_logprob)
+    sure = [
+        mean_logprob(one) - doubt for one, doubt in zip(completions, doubts or [0.0] * len(completions), strict=True)
+    ]
+    chosen = completions[sure.index(max(sure))]
     return replace(
         chosen,
         prompt_tokens=sum(one.prompt_tokens for one in completions),

@@ -13,7 +13,17 @@ from ..errors import EvaluationError
 from ..evaluate import Estimate, Sample, bootstrap_mean, read_run, read_run_samples, wilson
 from ..evaluate.metrics import is_binary
 
-MODE_ORDER = ("vanilla", "t-rag", "p-rag", "pt-rag", "pt-rag-late", "dyp-rag", "dypt-rag", "dypt-rag-late")
+MODE_ORDER = (
+    "vanilla",
+    "t-rag",
+    "t-rag-late",
+    "p-rag",
+    "pt-rag",
+    "pt-rag-late",
+    "dyp-rag",
+    "dypt-rag",
+    "dypt-rag-late",
+)
 """How modes are listed; others follow."""
 _WITHOUT_TEXT = ("vanilla", "p-rag", "dyp-rag")
 _WITHOUT_WEIGHTS = ("vanilla", "t-rag")

@@ -27,6 +27,7 @@ _INK, _RULE = "#010203", "#040506"  # stand-ins that become the page's colours
 _LOOKS = {
     "vanilla": ("#8a8a8a", "o"),
     "t-rag": ("#2f86d6", "s"),
+    "t-rag-late": ("#1b4f9c", "p"),
     "p-rag": ("#e08a00", "^"),
     "pt-rag": ("#0a9d76", "D"),
     "pt-rag-late": ("#7a6fd0", "X"),

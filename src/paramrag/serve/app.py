@@ -112,7 +112,7 @@ def create_app(
 
         try:
             asked = await answers.ask(body)
-            running = driver.run(asked.prepared.requests)
+            running = driver.run(asked.prepared.requests, asked.prepared.doubts)
         except Exception as error:
             problem = problem_of(error)
             leave(problem.status)

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from ..infer import Completion, Request, Scheduler, Update, surest
 from .problems import Problem
@@ -64,9 +65,9 @@ class Driver:
             self.in_flight -= 1
             self._mean_s += 0.1 * (time.perf_counter() - started - self._mean_s)
 
-    def run(self, requests: Sequence[Request]) -> Running:
+    def run(self, requests: Sequence[Request], doubts: Sequence[float] = ()) -> Running:
         """Hands the requests of one answer to the engine; call it in the event loop's thread."""
-        return Running(self._scheduler, requests, self._timeout_s)
+        return Running(self._scheduler, requests, doubts, self._timeout_s)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -83,13 +84,15 @@ class Running:
     Where it is chosen among several completions, it comes at once, when the last of them is there.
     """
 
-    def __init__(self, scheduler: Scheduler, requests: Sequence[Request], timeout_s: float) -> None:
-        self._scheduler, self._timeout_s = scheduler, timeout_s
+    def __init__(
+        self, scheduler: Scheduler, requests: Sequence[Request], doubts: Sequence[float], timeout_s: float
+    ) -> None:
+        self._scheduler, self._doubts, self._timeout_s = scheduler, doubts, timeout_s
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + timeout_s
-        self._news: asyncio.Queue[Update] = asyncio.Queue()
-        self._done: list[Completion] = []
-        self._tickets = [scheduler.submit(request, self._tell) for request in requests]
+        self._news: asyncio.Queue[tuple[int, Update]] = asyncio.Queue()
+        self._done: dict[int, Completion] = {}
+        self._tickets = [scheduler.submit(request, partial(self._tell, at)) for at, request in enumerate(requests)]
 
     async def next(self) -> Update:
         """Returns what is new; after the update that has the completion, nothing comes.
@@ -99,7 +102,7 @@ class Running:
         """
         while True:
             try:
-                update = await asyncio.wait_for(self._news.get(), self._end - self._loop.time())
+                at, update = await asyncio.wait_for(self._news.get(), self._end - self._loop.time())
             except TimeoutError:
                 raise Problem(504, f"no answer within {self._timeout_s:g} s", code="timeout") from None
             if update.error:
@@ -107,9 +110,9 @@ class Running:
             if len(self._tickets) == 1:
                 return update
             if update.completion:
-                self._done.append(update.completion)
+                self._done[at] = update.completion
             if len(self._done) == len(self._tickets):
-                chosen = surest(sorted(self._done, key=lambda one: -one.prompt_tokens))
+                chosen = surest([self._done[at] for at in range(len(self._tickets))], self._doubts)
                 return Update(chosen.text, chosen.logprobs, chosen)
 
     async def completion(self) -> Completion:
@@ -124,6 +127,6 @@ class Running:
             if not ticket.done:
                 self._scheduler.cancel(ticket)
 
-    def _tell(self, update: Update) -> None:
+    def _tell(self, at: int, update: Update) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever would listen
-            self._loop.call_soon_threadsafe(self._news.put_nowait, update)
+            self._loop.call_soon_threadsafe(self._news.put_nowait, (at, update))
