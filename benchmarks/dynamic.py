@@ -3,16 +3,16 @@
     python benchmarks/dynamic.py --data DIR --hypernet H [--baseline H0] [--people 24] [--questions 60]
                                  [--recipe default] [--work DIR] [--json]
 
-DIR holds phantomwiki.jsonl and popqa.jsonl. H is what `paramrag dynamic train` wrote, H0 the same for recipe
-dyprag-paper. Collection and adapters are kept in --work, so that an interrupted run goes on.
+DIR holds phantomwiki.jsonl, popqa.jsonl and squad_xquad_en.jsonl. H is what `paramrag dynamic train` wrote, H0 the same
+for recipe dyprag-paper. Collection and adapters are kept in --work, so that an interrupted run goes on.
 
 Invented people (phantomwiki): each is asked for facts of the passage in wordings that no hypernetwork was trained on,
 and the file's own questions about one person are asked too. Closed book under the own predicted adapter (`dyp-own`),
 that of another person (`dyp-swapped`), the trained one (`p-own`), and predicted ones refined for 2 to 32 steps on
 items by rules; then as a pipeline asks, with BM25's three passages: in the prompt (`t-rag`), also with the task adapter
-(`t-rag task`), as predicted adapters (`dyp-rag`), and as both (`dypt-rag`, `dypt-rag-late`). PopQA: the latter five.
-Geometry: whole updates of the people's adapters; for the AUROC each person is cut into two passages, and a pair is
-relevant if both are of one person.
+(`t-rag task`), one by one (`t-rag-late`), as predicted adapters (`dyp-rag`), and as both (`dypt-rag`,
+`dypt-rag-late`). PopQA: the latter six. Geometry: whole updates of the people's adapters. AUROC: a pair of passages is
+relevant if both are of one article (arXiv 2510.12668, sec. 4), of SQuAD; also with each person cut into two passages.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ TOP_K = 3
 BATCH = 16
 ANSWER_TOKENS = 24
 STEPS = (2, 4, 8, 32)
+ARTICLES, OF_ARTICLE = 12, 3
+"""Articles for the AUROC, and passages of each."""
 FACTS = 4
 """Questions about a person, besides the file's own."""
 WORDINGS = {
@@ -140,15 +142,29 @@ def halves(passage: Passage) -> list[Passage]:
     return [replace(passage, text=part.strip(), start=0, end=0) for part in (before, mark + after)]
 
 
-def geometry(parameterizer: DynamicParameterizer, chosen: Sequence[Passage]) -> dict[str, Any]:
+def articles(path: Path, count: int) -> list[Passage]:
+    """Returns a few passages of each of so many articles."""
+    by_title: dict[str, dict[str, Passage]] = {}
+    for question in load_questions(path):
+        for judged in question.passages:
+            by_title.setdefault(judged.passage.title, {})[judged.passage.id] = judged.passage
+    chosen = sorted(by_title)[:count]
+    return [passage for title in chosen for passage in list(by_title[title].values())[:OF_ARTICLE]]
+
+
+def geometry(
+    parameterizer: DynamicParameterizer, chosen: Sequence[Passage], of_articles: Sequence[Passage]
+) -> dict[str, Any]:
     """Measures of collapse of predicted adapters; one update for all where they are all zero."""
     layout: AdapterLayout = parameterizer.layout
     rows = parameterizer.predict(chosen)
-    parts = [(half, passage.title) for passage in chosen for half in halves(passage)]
-    cut = parameterizer.predict([half for half, _ in parts])
+    cut = [half for passage in chosen for half in halves(passage)]
     try:
         whole = collapse(layout, rows)
-        split = collapse(layout, cut, [title for _, title in parts])
+        split, told = (
+            collapse(layout, parameterizer.predict(passages), [passage.title for passage in passages])
+            for passages in (cut, of_articles)
+        )
     except EvaluationError as error:
         return {"n": len(rows), "error": str(error)}
     return {
@@ -156,7 +172,8 @@ def geometry(parameterizer: DynamicParameterizer, chosen: Sequence[Passage]) -> 
         "mean_cosine": round(whole.mean_cosine, 4),
         "effective_rank": round(whole.effective_rank, 2),
         "distance_from_mean": round(float(whole.distance_from_mean.mean()), 4),
-        "auroc": None if split.auroc is None else round(split.auroc, 4),
+        "auroc": None if told.auroc is None else round(told.auroc, 4),
+        "auroc_halves_of_people": None if split.auroc is None else round(split.auroc, 4),
         "alarms": list(whole.alarms),
     }
 
@@ -171,6 +188,7 @@ def measure(arguments: argparse.Namespace, work: Path, show: Callable[[str], Non
     engine = Engine("smollm2-135m-instruct", max_batch=BATCH, prefix_cache_bytes=2 << 30)
     bench = Bench(engine)
     chosen, asked = people(arguments.data / "phantomwiki.jsonl", arguments.people)
+    of_articles = articles(arguments.data / "squad_xquad_en.jsonl", ARTICLES)
     collection = Collection.open(work / "people")
     collection.add(chosen)
     ids = [passage.id for passage in chosen]
@@ -233,7 +251,7 @@ def measure(arguments: argparse.Namespace, work: Path, show: Callable[[str], Non
                 base_injection=beneath,
             )
 
-        ways = {mode: pipeline(mode) for mode in ("t-rag", "dyp-rag", "dypt-rag", "dypt-rag-late")}
+        ways = {mode: pipeline(mode) for mode in ("t-rag", "t-rag-late", "dyp-rag", "dypt-rag", "dypt-rag-late")}
         for way, asking in {**ways, "t-rag task": pipeline("t-rag", task)}.items():
             answers = asking.ask_many([one.question.question for one in some])
             scores[f"{name} {way}"] = [
@@ -250,10 +268,10 @@ def measure(arguments: argparse.Namespace, work: Path, show: Callable[[str], Non
             | {"n": len(values)}
             for name, values in scores.items()
         },
-        "geometry": geometry(dynamic, chosen),
+        "geometry": geometry(dynamic, chosen, of_articles),
     }
     if arguments.baseline:
-        found["baseline"] = baseline(bench, engine, arguments.baseline, chosen, asked, show)
+        found["baseline"] = baseline(bench, engine, arguments.baseline, chosen, asked, of_articles, show)
     return {**found, "bars": bars(found, scores, seconds)}
 
 
@@ -263,6 +281,7 @@ def baseline(
     folder: Path,
     chosen: Sequence[Passage],
     asked: Sequence[Asked],
+    of_articles: Sequence[Passage],
     show: Callable[[str], None],
 ) -> dict[str, Any]:
     """The published hypernetwork by the same measures."""
@@ -278,7 +297,7 @@ def baseline(
         "own": round(100 * float(np.mean(own)), 1),
         "swapped": round(100 * float(np.mean(swap)), 1),
         "n": len(own),
-        "geometry": geometry(published, chosen),
+        "geometry": geometry(published, chosen, of_articles),
     }
 
 
@@ -294,7 +313,7 @@ def bars(
         made.append(_bar("published baseline: alarms of collapse", alarms, 1))
     swap = paired_difference(scores["dyp-swapped"], scores["dyp-own"])
     made.append(_bar("own minus swapped HasAnswer, unseen people, points", 100 * swap.mean, 15))
-    made.append(_bar("AUROC, one person against two", found["geometry"].get("auroc") or 0.0, 0.9))
+    made.append(_bar("AUROC, one article against two", found["geometry"].get("auroc") or 0.0, 0.9))
     static = float(np.mean(scores["p-own"]))
     share = float(np.mean(scores["dyp-own"])) / static if static else 0.0
     made.append(_bar("DyP-RAG / static P-RAG HasAnswer, unseen people", share, 0.5))

@@ -9,11 +9,11 @@ are asked; the passages of all sets are one collection, kept in --work, so that 
 Conditions: closed book (`vanilla`); the gold passage in the prompt (`t-own`); its adapter (`p-own`), alone and summed
 with two or four adapters of other gold passages, at equal weights (`p-own+2`, `p-own+4`) and weighted as a pipeline
 that had retrieved them would (`... served`, also alone); another passage's adapter instead (`p-wrong`); the gold
-passage in the prompt with two wrong adapters (`t-own, wrong`); what BM25 finds, three passages in the prompt (`t-rag`),
-their adapters (`p-rag`), both (`pt-rag`), the surest answer of the passages read one by one (`t-rag-late`), and the
-surest of those and of the adapters alone (`pt-rag-late`). `p-own int4`: adapters as they come back from compact
-storage. `... + task`: the task adapter alone, the control of what adapters teach beside their passage; where the recipe
-trains on top of it, it is on beneath every adapter too.
+passage in the prompt with two wrong adapters (`t-own, wrong`; `late`: each answers by itself); what BM25 finds, three
+passages in the prompt (`t-rag`), their adapters (`p-rag`), both (`pt-rag`), the surest answer of the passages read one
+by one (`t-rag-late`), of the adapters one by one (`p-rag-late`), and of all of those (`pt-rag-late`). `p-own int4`:
+adapters as they come back from compact storage. `... + task`: the task adapter alone, the control of what adapters
+teach beside their passage; where the recipe trains on top of it, it is on beneath every adapter too.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Bench:
         self.task = task_adapter(engine, recipe)
         self.pipelines = {
             mode: Pipeline(collection, engine, mode, top_k=TOP_K, recipe=recipe, max_new_tokens=ANSWER_TOKENS)
-            for mode in ("t-rag-late", "pt-rag-late")
+            for mode in ("t-rag-late", "p-rag-late", "pt-rag-late")
         }
 
     def asked(self, questions: Sequence[Question], seed: int) -> list[Asked]:
@@ -133,7 +133,11 @@ class Bench:
     def conditions(self) -> dict[str, Callable[[Asked], Sources]]:
         """Name -> question -> what is asked, and how much each answer is doubted."""
         return {name: partial(self.alone, one) for name, one in self.together().items()} | {
-            mode: partial(self.late, pipeline) for mode, pipeline in self.pipelines.items()
+            "t-own late": lambda one: self.late("t-rag-late", one, self.gold(one)),
+            "t-own late, wrong served": lambda one: self.late("pt-rag-late", one, self.gold(one), one.others[:2]),
+            "t-rag-late": lambda one: self.late("t-rag-late", one, one.hits),
+            "p-rag-late": lambda one: self.late("p-rag-late", one, one.hits),
+            "pt-rag-late": lambda one: self.late("pt-rag-late", one, one.hits),
         }
 
     def alone(self, condition: Callable[[Asked], Asking], one: Asked) -> Sources:
@@ -142,10 +146,16 @@ class Bench:
         prompt = prompt_ids(self.engine.base.tokenizer, one.question.question, passages)
         return [Request(prompt, injection, max_new_tokens=ANSWER_TOKENS, logprobs=0)], [0.0]
 
-    def late(self, pipeline: Pipeline, one: Asked) -> Sources:
-        """What a pipeline asks where every source answers by itself."""
-        prepared = pipeline.prepare(Query(one.question.question, hits=one.hits))
+    def late(self, mode: str, one: Asked, hits: Sequence[Hit], injected: Sequence[Passage] = ()) -> Sources:
+        """What a pipeline asks where every source answers by itself: of hits, or with adapters of other passages."""
+        scales = {passage.id: weight for passage, weight in zip(injected, self.weights(one, injected), strict=True)}
+        query = Query(one.question.question, hits=tuple(hits))
+        prepared = self.pipelines[mode].prepare(query, scales=scales if injected else None)
         return prepared.requests, prepared.doubts
+
+    def gold(self, one: Asked) -> list[Hit]:
+        """The passage that answers, as the only hit."""
+        return [Hit(one.gold, "", one.scores.get(one.gold.id, 0.0))]
 
     def together(self) -> dict[str, Callable[[Asked], Asking]]:
         """Name -> question -> (passages in the prompt, injection)."""
@@ -214,6 +224,8 @@ def bars(sets: Mapping[str, Mapping[str, list[float]]], bytes_per_passage: int) 
             made.append(_bar(f"{name}: {mode} minus t-rag, BM25 top 3, lower end of 95 %", 100 * gain.low, 0.0))
         gain = paired_difference(scores["t-rag-late"], scores["pt-rag-late"])  # what reading one by one alone gives
         made.append(_bar(f"{name}: pt-rag-late minus t-rag-late (control), lower end of 95 %", 100 * gain.low, 0.0))
+    loss = 100 * float(np.mean(together["t-own late"]) - np.mean(together["t-own late, wrong served"]))
+    made.append(_bar("t-own late, wrong served, points lost", loss, 2.0, "lower"))
     for how in ("", " served"):
         change = 100 * abs(float(np.mean(together["p-wrong" + how]) - np.mean(together["vanilla"])))
         made.append(_bar(f"p-wrong{how} against vanilla, points", change, 2.0, "lower"))

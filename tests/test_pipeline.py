@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from paramrag import MODES, Collection, Engine, Pipeline, Request
-from paramrag.aggregate import weighting
+from paramrag.aggregate import concat, weighting
+from paramrag.aggregate.weights import STRENGTH
 from paramrag.config import Recipe
 from paramrag.errors import ConfigError, NotFoundError
 from paramrag.models import prompt_ids
@@ -66,30 +68,33 @@ def test_modes_differ_only_in_what_goes_where(collection: Collection, engine: En
         assert [used.adapter is not None for used in answer.used] == [MODES[mode].weights] * len(answer.used)
     tokens = {mode: answer.trace.prompt_tokens for mode, answer in answers.items()}
     assert tokens["vanilla"] == tokens["p-rag"] < tokens["t-rag"] == tokens["pt-rag"]
-    assert tokens["pt-rag-late"] == tokens["t-rag-late"] + tokens["p-rag"]
+    assert tokens["pt-rag-late"] == tokens["t-rag-late"] + tokens["p-rag-late"]
     assert len({answers[mode].text for mode in modes_with("static", apart=False)}) == 4
 
 
 def test_late_fusion_gives_the_surest_answer_of_all_sources(collection: Collection, engine: Engine) -> None:
     questions = [f"Of what is Orrin {number} made, and when was Lomund built?" for number in range(5)]
-    task, knower = task_adapter(engine, RECIPE), Pipeline(collection, engine, "p-rag", recipe=RECIPE)
+    task, layout = task_adapter(engine, RECIPE), engine.layout(RECIPE)
     late = {
         mode: Pipeline(collection, engine, mode, recipe=RECIPE, max_new_tokens=6)
-        for mode in ("t-rag-late", "pt-rag-late")
+        for mode in ("t-rag-late", "p-rag-late", "pt-rag-late")
     }
     chosen = set()
     for question in questions:
-        hits = knower.retrieve(question)
+        hits = late["pt-rag-late"].retrieve(question)
         held = collection.coverage(question, [hit.passage.id for hit in hits])
         weights = weighting("evidence")([hit.score for hit in hits], partial(list, held))
-        read = [
-            (np.log(max(weights) / weight), Request(prompt_ids(engine.base.tokenizer, question, [hit.passage]), on))
-            for hit, weight in zip(hits, weights, strict=True)
-            for on in (None, task)
-            if weight
-        ]
-        known = (ADAPTERS_DOUBT, knower.prepare(question).request)
-        for mode, sources in (("t-rag-late", read), ("pt-rag-late", [*read, known])):
+        read, known = [], []
+        for hit, weight in zip(hits, weights, strict=True):
+            if not weight:
+                continue
+            doubt = np.log(max(weights) / weight)
+            ids = prompt_ids(engine.base.tokenizer, question, [hit.passage])
+            read += [(doubt, Request(ids, on)) for on in (None, task)]
+            row = collection.gather([hit.passage.id], base=engine.fingerprint, recipe=RECIPE.id)
+            own = concat(layout, row, [sum(weights)], RECIPE.activation)
+            known.append((doubt + ADAPTERS_DOUBT, Request(prompt_ids(engine.base.tokenizer, question), own)))
+        for mode, sources in (("t-rag-late", read), ("p-rag-late", known), ("pt-rag-late", [*read, *known])):
             said = []
             for doubt, request in sources:
                 (completion,) = engine.generate([replace(request, max_new_tokens=6, logprobs=0)])
@@ -97,12 +102,34 @@ def test_late_fusion_gives_the_surest_answer_of_all_sources(collection: Collecti
             surest = max(said, key=lambda one: one[0])
             answer = late[mode].ask(question)
             assert answer.text == surest[1].strip() == "".join(late[mode].stream(question)).strip()
-            assert {used.in_text for used in answer.used if used.weight} <= {True}
             chosen.add((mode, said.index(surest)))
-    assert len(chosen) > 2  # not always the first
+    assert len(chosen) > 3  # not always the first
     assert all(used.adapter for used in answer.used)
     with pytest.raises(ConfigError, match="apart"):
         late["pt-rag-late"].request(questions[0])
+
+
+def test_an_adapter_alone_has_the_strength_of_all_together(collection: Collection, engine: Engine) -> None:
+    hits = tuple(Pipeline(collection, engine, recipe=RECIPE).retrieve(QUESTION))
+    for rule, strength in (("uniform", 1.0), ("score", 1.0), ("evidence", STRENGTH)):
+        late = Pipeline(collection, engine, "p-rag-late", recipe=RECIPE, weighting=rule)
+        prepared = late.prepare(Query(QUESTION, hits=hits))
+        rows = collection.gather([hits[0].passage.id], base=engine.fingerprint, recipe=RECIPE.id)
+        own = concat(engine.layout(RECIPE), rows, [strength], RECIPE.activation)
+        assert prepared.requests[0].injection is not None
+        for name, b_LrO in prepared.requests[0].injection.b.items():
+            torch.testing.assert_close(b_LrO, own.b[name])
+        assert len(prepared.requests) == sum(entry.weight > 0 for entry in prepared.used)
+
+
+def test_scales_that_are_asked_for_are_taken_as_they_are(collection: Collection, engine: Engine) -> None:
+    late = Pipeline(collection, engine, "p-rag-late", recipe=RECIPE)
+    passage_ids = collection.passage_ids()[:2]
+    prepared = late.prepare(QUESTION, scales={passage_ids[0]: 0.3, passage_ids[1]: 0.2})
+    rows = collection.gather(passage_ids, base=engine.fingerprint, recipe=RECIPE.id)
+    own = concat(engine.layout(RECIPE), rows, [0.3, 0.2], RECIPE.activation)
+    assert prepared.request.injection is not None
+    torch.testing.assert_close(prepared.request.injection.b["down_proj"], own.b["down_proj"])
 
 
 def test_late_fusion_asks_no_source_that_has_nothing_to_do_with_the_question(
@@ -112,7 +139,7 @@ def test_late_fusion_asks_no_source_that_has_nothing_to_do_with_the_question(
     late = Pipeline(collection, engine, "pt-rag-late", recipe=RECIPE, max_new_tokens=6)
     assert late.ask("zzz qqq").text == vanilla.ask("zzz qqq").text
     (far,) = late.retrieve(QUESTION, 1)
-    asked = Query("Who was Ilse?", hits=(far, replace(far, score=0.0)))  # in none of the passages
+    asked = Query("Who was Ilse?", hits=(far, replace(late.retrieve("Orrin 3")[0], score=0.0)))  # said by neither
     assert [len(late.prepare(one).requests) for one in ("zzz qqq", asked)] == [1, 4]
     near = Query(QUESTION, hits=(far, replace(late.retrieve("Orrin 3")[0], score=0.0)))
     assert [entry.in_text for entry in late.prepare(near).used] == [True, False]
@@ -123,11 +150,13 @@ def test_what_is_on_in_every_mode_is_on_for_every_source(collection: Collection,
     task = task_adapter(engine, RECIPE)
     late = Pipeline(collection, engine, "pt-rag-late", recipe=RECIPE, base_injection=task)
     prepared = late.prepare(QUESTION)
-    *read, known = prepared.requests
-    assert len(read) == sum(entry.in_text for entry in prepared.used)
+    count = sum(entry.in_text for entry in prepared.used)
+    read, known = prepared.requests[:count], prepared.requests[count:]
+    assert len(known) == sum(entry.weight > 0 for entry in prepared.used)
     assert all(request.injection is task for request in read)
-    assert known.injection is not None
-    assert known.injection.a["down_proj"].shape[1] > task.a["down_proj"].shape[1]
+    for request in known:
+        assert request.injection is not None
+        assert request.injection.a["down_proj"].shape[1] > task.a["down_proj"].shape[1]
 
 
 @pytest.mark.parametrize("mode", modes_with("static"))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
+
 from .aggregate import aggregator as aggregator_of
 from .aggregate import weighting as weighting_of
 from .aggregate.joining import join
@@ -39,9 +41,14 @@ class Mode:
     weights: bool
     """Whether their adapters are injected."""
     apart: bool = False
-    """Whether each passage's text, and the weights, answer apart, and the surest answer is given: late fusion."""
+    """Whether each passage's text and each adapter answers by itself, and the surest answer is given: late fusion."""
     parameterizer: Parameterizer = "static"
     """Who made these adapters: training, or a hypernetwork."""
+
+    @property
+    def task(self) -> bool:
+        """Whether it needs the task adapter under any recipe: passages that are read apart are also read with it."""
+        return self.apart and self.text
 
 
 MODES = {
@@ -51,9 +58,11 @@ MODES = {
         Mode("t-rag", text=True, weights=False),
         Mode("t-rag-late", text=True, weights=False, apart=True),
         Mode("p-rag", text=False, weights=True),
+        Mode("p-rag-late", text=False, weights=True, apart=True),
         Mode("pt-rag", text=True, weights=True),
         Mode("pt-rag-late", text=True, weights=True, apart=True),
         Mode("dyp-rag", text=False, weights=True, parameterizer="dynamic"),
+        Mode("dyp-rag-late", text=False, weights=True, parameterizer="dynamic", apart=True),
         Mode("dypt-rag", text=True, weights=True, parameterizer="dynamic"),
         Mode("dypt-rag-late", text=True, weights=True, parameterizer="dynamic", apart=True),
     )
@@ -62,8 +71,8 @@ MODES = {
 
 ADAPTERS_DOUBT = 0.2
 """What is taken off the mean log-probability, in nats, of an answer that adapters alone give: they are trained to be
-sure, and are surer than they are right. HasAnswer of 312 questions of nine data sets: 51.3 at 0.2, 50.0 at 0.1, 48.2
-at 0 (docs/log.md)."""
+sure, and are surer than they are right. HasAnswer of 288 questions of nine data sets: 47.6 at 0.2, 46.2 at 0.1, 44.8
+at 0, 45.5 without adapters (docs/log.md)."""
 
 
 def modes_with(*parameterizers: Parameterizer, apart: bool = True) -> tuple[str, ...]:
@@ -75,7 +84,7 @@ def modes_with(*parameterizers: Parameterizer, apart: bool = True) -> tuple[str,
 
 def weights_alone(recipe: Recipe) -> str:
     """Returns the name of the mode that answers from a recipe's adapters, without text."""
-    fitting = (mode for mode in MODES.values() if mode.weights and not mode.text)
+    fitting = (mode for mode in MODES.values() if mode.weights and not (mode.text or mode.apart))
     return next(mode.name for mode in fitting if mode.parameterizer == recipe.parameterizer)
 
 
@@ -138,7 +147,8 @@ class Pipeline:
 
         Args:
             mode: vanilla, t-rag, p-rag or pt-rag; dyp-rag or dypt-rag for predicted adapters. In t-rag-late,
-                pt-rag-late and dypt-rag-late every source answers by itself and the surest answer is given (`_apart`).
+                p-rag-late and so on every passage and every adapter answers by itself, and the surest answer is given
+                (`_apart`).
             top_k: passages to retrieve.
             text_k: how many of them go into the prompt; None takes what the mode says (all or none).
             adapter_k: how many of them go into the weights; None takes what the mode says.
@@ -282,7 +292,7 @@ class Pipeline:
             weights = [scales[hit.passage.id] for hit in adapted]
         if skip_missing:
             adapted, weights = self._encoded(adapted, weights)
-        injection = self._inject(adapted, weights)
+        injections = self._injections(adapted, weights, together=not self.mode.apart or scales is not None)
         gathered = time.perf_counter()
         asked = prompt or partial(prompt_ids, self.engine.base.tokenizer, question)
         choices = question.choices if isinstance(question, Query) else ()
@@ -291,8 +301,9 @@ class Pipeline:
         settings = {**self._settings, "choices": allowed, "max_new_tokens": length, **settings}
         if self.mode.apart:
             for_text, counts = _counting(for_text, self._weights(question, for_text))
-            sources = self._apart(asked, [hit.passage for hit in for_text], counts, injection, settings)
+            sources = self._apart(asked, [hit.passage for hit in for_text], counts, injections, settings)
         else:
+            injection = injections[0][0] if injections else self._base_injection
             sources = [(Request(asked([hit.passage for hit in for_text]), injection, **settings), 0.0)]
         requests, doubts = zip(*sources, strict=True)
         return Prepared(
@@ -309,24 +320,24 @@ class Pipeline:
         prompt: Callable[[Sequence[Passage]], list[int]],
         passages: Sequence[Passage],
         weights: Sequence[float],
-        injection: Injection | None,
+        injections: Sequence[tuple[Injection, float]],
         settings: Mapping[str, Any],
     ) -> list[tuple[Request, float]]:
         """Returns a request for each source, and how much its answer is doubted, in nats a token.
 
         Every passage is read by itself, by the model as it is and with the task adapter, the two sharing the reading;
-        what is retrieved with less weight is doubted by the logarithm of how much less, as RAG-Sequence multiplies by
-        the retriever's probability (arXiv 2005.11401, sec. 2.1), with the likeliest source in place of their sum. The
-        adapters of all passages answer closed book.
+        every adapter answers closed book. What is retrieved with less weight is doubted by the logarithm of how much
+        less, as RAG-Sequence multiplies by the retriever's probability (arXiv 2005.11401, sec. 2.1), with the likeliest
+        source in place of their sum.
         """
         settings = {**settings, "logprobs": settings.get("logprobs") or 0}
         sources = []
         for passage, weight in zip(passages, weights, strict=True):
             ids, doubt = prompt([passage]), math.log(max(weights) / weight)
             sources += [(Request(ids, reader, **settings), doubt) for reader in self._readers]
-        if injection is not None and injection is not self._base_injection:  # some adapter has to do with the question
-            sources.append((Request(prompt([]), injection, **settings), ADAPTERS_DOUBT))
-        return sources or [(Request(prompt([]), self._base_injection, **settings), 0.0)]
+        closed = prompt([])
+        sources += [(Request(closed, own, **settings), doubt + ADAPTERS_DOUBT) for own, doubt in injections]
+        return sources or [(Request(closed, self._base_injection, **settings), 0.0)]
 
     def _weights(self, question: str | Query, hits: Sequence[Hit]) -> list[float]:
         text, passage_ids = question if isinstance(question, str) else question.text, [hit.passage.id for hit in hits]
@@ -359,12 +370,19 @@ class Pipeline:
                 if hit.passage.id not in in_text:
                     yield Used(hit, False, adapter=self._key(hit), weight=weight_of[hit.passage.id])
 
-    def _inject(self, hits: Sequence[Hit], weights: Sequence[float]) -> Injection | None:
+    def _injections(
+        self, hits: Sequence[Hit], weights: Sequence[float], *, together: bool
+    ) -> list[tuple[Injection, float]]:
+        """Returns the adapters that count as one injection, or each as one of its own, with how much it is doubted.
+
+        Each alone has the strength that they have together, at most 1.
+        """
         counted = [(hit.passage.id, weight) for hit, weight in zip(hits, weights, strict=True) if weight]
         if not counted:
-            return self._base_injection
+            return []
+        passage_ids, scales = zip(*counted, strict=True)
         base, recipe = self.engine.fingerprint, self.recipe
-        layout, passage_ids = self.engine.layout(recipe), [passage_id for passage_id, _ in counted]
+        layout = self.engine.layout(recipe)
         try:
             rows = (self._conditions.source or self.collection).gather(passage_ids, base=base, recipe=recipe.id)
         except NotFoundError as error:
@@ -375,8 +393,18 @@ class Pipeline:
             ) from error
         if self._conditions.rows:
             rows = self._conditions.rows(layout, rows, passage_ids)
-        own = self.aggregate(layout, rows, [weight for _, weight in counted], recipe.activation)
-        return join([self._base_injection, own])
+
+        def injection(rows: np.ndarray, scales: Sequence[float]) -> Injection:
+            joined = join([self._base_injection, self.aggregate(layout, rows, scales, recipe.activation)])
+            assert joined is not None
+            return joined
+
+        if together:
+            return [(injection(rows, scales), 0.0)]
+        strength, most = min(1.0, sum(scales)), max(scales)
+        return [
+            (injection(row[None], [strength]), math.log(most / scale)) for row, scale in zip(rows, scales, strict=True)
+        ]
 
     def _key(self, hit: Hit) -> AdapterKey:
         return AdapterKey(hit.passage.id, self.engine.fingerprint, self.recipe.id)

@@ -94,7 +94,7 @@ def test_compare_does_not_train_a_task_adapter(
     monkeypatch.setattr("paramrag.parameterize.model_adapter.cache_folder", lambda: tmp_path)
     options = ("--compare", "--model", tiny_model_folder, "--max-new-tokens", 3, "--json")
     ran = run("ask", encoded, QUESTION, *options)
-    assert list(ran.json["answers"]) == [mode for mode in STATIC if not mode.endswith("-late")]
+    assert list(ran.json["answers"]) == [mode for mode in STATIC if not MODES[mode].task]
     assert "t-rag-late, pt-rag-late: left out" in ran.err
     assert "--mode pt-rag-late" in ran.err
     assert not list(tmp_path.iterdir())
@@ -104,7 +104,7 @@ def test_compare_without_adapters_still_answers_from_text(run: Run, added: Path,
     ran = run("ask", added, QUESTION, "--compare", "--model", tiny_model_folder, "--max-new-tokens", 3, "--json")
     assert ran.code == 1
     assert list(ran.json["answers"]) == ["vanilla", "t-rag"]
-    assert list(ran.json["errors"])[:2] == ["p-rag", "pt-rag"]  # late modes are left out until one was asked
+    assert list(ran.json["errors"])[:2] == ["p-rag", "p-rag-late"]
     assert "paramrag encode" in ran.err
 
 

@@ -71,8 +71,8 @@ def test_predicted_adapters_are_asked_in_modes_of_their_own(run: Run, predicted:
     for mode in ("pt-rag-late", "dypt-rag-late"):  # trains its task adapter, which --compare would not wait for
         run("ask", predicted, "Who built the mill?", "--mode", mode, *options)
     compared = run("ask", predicted, "Who built the mill?", "--compare", *options).json
-    trained = ["vanilla", "t-rag", "t-rag-late", "p-rag", "pt-rag", "pt-rag-late"]
-    assert list(compared["answers"]) == [*trained, "dyp-rag", "dypt-rag", "dypt-rag-late"]
+    trained = ["vanilla", "t-rag", "t-rag-late", "p-rag", "p-rag-late", "pt-rag", "pt-rag-late"]
+    assert list(compared["answers"]) == [*trained, "dyp-rag", "dyp-rag-late", "dypt-rag", "dypt-rag-late"]
 
 
 def test_both_kinds_are_measured_in_one_run(run: Run, predicted: Path, files: Path, tiny_model_folder: Path) -> None:

@@ -29,7 +29,7 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="vanilla, t-rag, t-rag-late, p-rag, pt-rag or pt-rag-late; dyp-rag, dypt-rag or dypt-rag-late.  "
+            help="vanilla, t-rag, p-rag or pt-rag; dyp-rag or dypt-rag; each but the first also with -late.  "
             "[default: pt-rag-late; pt-rag with --stream or --explain, or where the model has no task adapter yet]",
         ),
     ] = None,
@@ -66,8 +66,8 @@ def run(
     """Ask a question.
 
     A mode says where the retrieved passages go: nowhere (vanilla), into the prompt (t-rag), into the weights as
-    adapters (p-rag), or both (pt-rag). In t-rag-late and pt-rag-late every passage is read by itself, the adapters
-    answer by themselves, and the surest answer is given. In dyp-rag, dypt-rag and dypt-rag-late the adapters are those
+    adapters (p-rag), or both (pt-rag). In t-rag-late, p-rag-late and pt-rag-late every passage and every adapter
+    answers by itself, and the surest answer is given. In dyp-rag, dypt-rag and their late forms the adapters are those
     that a hypernetwork predicted.
     """
     if stream and (json or compare):

@@ -123,7 +123,7 @@ def prepare_task(
 
     for mode in (MODES[name] for name in modes if name in MODES):
         recipe = recipes[mode.parameterizer]
-        if mode.apart or (mode.weights and recipe.task):
+        if mode.task or (mode.weights and recipe.task):
             task_adapter(engine, recipe, progress)
 
 
@@ -134,7 +134,7 @@ def without_unready(engine: Engine, recipes: Mapping[Parameterizer, Recipe], mod
 
     modes = list(modes)
     unready = [
-        mode for mode in modes if MODES[mode].apart and not task_ready(engine, recipes[MODES[mode].parameterizer])
+        mode for mode in modes if MODES[mode].task and not task_ready(engine, recipes[MODES[mode].parameterizer])
     ]
     if unready:
         complain(

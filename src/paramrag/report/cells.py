@@ -18,9 +18,11 @@ MODE_ORDER = (
     "t-rag",
     "t-rag-late",
     "p-rag",
+    "p-rag-late",
     "pt-rag",
     "pt-rag-late",
     "dyp-rag",
+    "dyp-rag-late",
     "dypt-rag",
     "dypt-rag-late",
 )

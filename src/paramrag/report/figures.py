@@ -29,9 +29,11 @@ _LOOKS = {
     "t-rag": ("#2f86d6", "s"),
     "t-rag-late": ("#1b4f9c", "p"),
     "p-rag": ("#e08a00", "^"),
+    "p-rag-late": ("#a85f00", "8"),
     "pt-rag": ("#0a9d76", "D"),
     "pt-rag-late": ("#7a6fd0", "X"),
     "dyp-rag": ("#c76aa4", "v"),
+    "dyp-rag-late": ("#8f3f74", "d"),
     "dypt-rag": ("#d55e00", "P"),
     "dypt-rag-late": ("#a8761c", "*"),
 }

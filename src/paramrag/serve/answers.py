@@ -88,7 +88,7 @@ class Answers:
                 max_new_tokens=settings.max_new_tokens,
             )
             for mode in MODES.values()
-            if mode.parameterizer in recipes and (not mode.apart or task_ready(engine, recipes[mode.parameterizer]))
+            if mode.parameterizer in recipes and (not mode.task or task_ready(engine, recipes[mode.parameterizer]))
         }
 
     @property
