@@ -45,7 +45,7 @@ from paramrag.types import Injection
 TOP_K = 3
 BATCH = 16
 ANSWER_TOKENS = 24
-STEPS = (2, 4, 8, 32)
+STEPS = (2, 4, 8, 16, 32)
 ARTICLES, OF_ARTICLE = 12, 3
 """Articles for the AUROC, and passages of each."""
 FACTS = 4

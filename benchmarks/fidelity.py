@@ -11,9 +11,10 @@ with two or four adapters of other gold passages, at equal weights (`p-own+2`, `
 that had retrieved them would (`... served`, also alone); another passage's adapter instead (`p-wrong`); the gold
 passage in the prompt with two wrong adapters (`t-own, wrong`; `late`: each answers by itself); what BM25 finds, three
 passages in the prompt (`t-rag`), their adapters (`p-rag`), both (`pt-rag`), the surest answer of the passages read one
-by one (`t-rag-late`), of the adapters one by one (`p-rag-late`), and of all of those (`pt-rag-late`). `p-own int4`:
-adapters as they come back from compact storage. `... + task`: the task adapter alone, the control of what adapters
-teach beside their passage; where the recipe trains on top of it, it is on beneath every adapter too.
+by one (`t-rag-late`), of the adapters one by one (`p-rag-late`), and of the passages one by one and the adapters
+together (`pt-rag-late`). `p-own int4`: adapters as they come back from compact storage. `... + task`: the task adapter
+alone, the control of what adapters teach beside their passage; where the recipe trains on top of it, it is on beneath
+every adapter too.
 """
 
 from __future__ import annotations

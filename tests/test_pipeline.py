@@ -68,7 +68,7 @@ def test_modes_differ_only_in_what_goes_where(collection: Collection, engine: En
         assert [used.adapter is not None for used in answer.used] == [MODES[mode].weights] * len(answer.used)
     tokens = {mode: answer.trace.prompt_tokens for mode, answer in answers.items()}
     assert tokens["vanilla"] == tokens["p-rag"] < tokens["t-rag"] == tokens["pt-rag"]
-    assert tokens["pt-rag-late"] == tokens["t-rag-late"] + tokens["p-rag-late"]
+    assert tokens["pt-rag-late"] == tokens["t-rag-late"] + tokens["p-rag"]
     assert len({answers[mode].text for mode in modes_with("static", apart=False)}) == 4
 
 
@@ -94,7 +94,9 @@ def test_late_fusion_gives_the_surest_answer_of_all_sources(collection: Collecti
             row = collection.gather([hit.passage.id], base=engine.fingerprint, recipe=RECIPE.id)
             own = concat(layout, row, [sum(weights)], RECIPE.activation)
             known.append((doubt + ADAPTERS_DOUBT, Request(prompt_ids(engine.base.tokenizer, question), own)))
-        for mode, sources in (("t-rag-late", read), ("p-rag-late", known), ("pt-rag-late", [*read, *known])):
+        merged = Pipeline(collection, engine, "p-rag", recipe=RECIPE).prepare(question).request
+        both = [*read, (ADAPTERS_DOUBT, merged)]
+        for mode, sources in (("t-rag-late", read), ("p-rag-late", known), ("pt-rag-late", both)):
             said = []
             for doubt, request in sources:
                 (completion,) = engine.generate([replace(request, max_new_tokens=6, logprobs=0)])
@@ -150,13 +152,11 @@ def test_what_is_on_in_every_mode_is_on_for_every_source(collection: Collection,
     task = task_adapter(engine, RECIPE)
     late = Pipeline(collection, engine, "pt-rag-late", recipe=RECIPE, base_injection=task)
     prepared = late.prepare(QUESTION)
-    count = sum(entry.in_text for entry in prepared.used)
-    read, known = prepared.requests[:count], prepared.requests[count:]
-    assert len(known) == sum(entry.weight > 0 for entry in prepared.used)
+    *read, known = prepared.requests
+    assert len(read) == sum(entry.in_text for entry in prepared.used)
     assert all(request.injection is task for request in read)
-    for request in known:
-        assert request.injection is not None
-        assert request.injection.a["down_proj"].shape[1] > task.a["down_proj"].shape[1]
+    assert known.injection is not None
+    assert known.injection.a["down_proj"].shape[1] > task.a["down_proj"].shape[1]
 
 
 @pytest.mark.parametrize("mode", modes_with("static"))

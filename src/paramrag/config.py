@@ -92,7 +92,7 @@ class Hypernet(BaseModel):
     learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate of AdamW")
     clip: float = Field(default=1.0, ge=0, description="gradient norm limit; 0: none")
     refine_rate: float = Field(
-        default=3e-4, gt=0, description="learning rate of refining; a trained start's would undo the prediction"
+        default=6e-4, gt=0, description="learning rate of refining; a trained start's would undo the prediction"
     )
     patience: int = Field(default=6, ge=1, description="checks without a better held-out loss before it stops")
 

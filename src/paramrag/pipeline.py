@@ -41,7 +41,7 @@ class Mode:
     weights: bool
     """Whether their adapters are injected."""
     apart: bool = False
-    """Whether each passage's text and each adapter answers by itself, and the surest answer is given: late fusion."""
+    """Whether every source answers by itself, and the surest answer is given: late fusion (`Pipeline._apart`)."""
     parameterizer: Parameterizer = "static"
     """Who made these adapters: training, or a hypernetwork."""
 
@@ -147,8 +147,7 @@ class Pipeline:
 
         Args:
             mode: vanilla, t-rag, p-rag or pt-rag; dyp-rag or dypt-rag for predicted adapters. In t-rag-late,
-                p-rag-late and so on every passage and every adapter answers by itself, and the surest answer is given
-                (`_apart`).
+                p-rag-late and so on every source answers by itself, and the surest answer is given (`_apart`).
             top_k: passages to retrieve.
             text_k: how many of them go into the prompt; None takes what the mode says (all or none).
             adapter_k: how many of them go into the weights; None takes what the mode says.
@@ -292,7 +291,8 @@ class Pipeline:
             weights = [scales[hit.passage.id] for hit in adapted]
         if skip_missing:
             adapted, weights = self._encoded(adapted, weights)
-        injections = self._injections(adapted, weights, together=not self.mode.apart or scales is not None)
+        together = self.mode.text or not self.mode.apart or scales is not None
+        injections = self._injections(adapted, weights, together=together)
         gathered = time.perf_counter()
         asked = prompt or partial(prompt_ids, self.engine.base.tokenizer, question)
         choices = question.choices if isinstance(question, Query) else ()
@@ -325,10 +325,11 @@ class Pipeline:
     ) -> list[tuple[Request, float]]:
         """Returns a request for each source, and how much its answer is doubted, in nats a token.
 
-        Every passage is read by itself, by the model as it is and with the task adapter, the two sharing the reading;
-        every adapter answers closed book. What is retrieved with less weight is doubted by the logarithm of how much
-        less, as RAG-Sequence multiplies by the retriever's probability (arXiv 2005.11401, sec. 2.1), with the likeliest
-        source in place of their sum.
+        Every passage is read by itself, by the model as it is and with the task adapter, the two sharing the reading.
+        Adapters answer closed book: each by itself where there is no text, else together, since the surest of more
+        guesses is more often a wrong one (docs/log.md). What is retrieved with less weight is doubted by the logarithm
+        of how much less, as RAG-Sequence multiplies by the retriever's probability (arXiv 2005.11401, sec. 2.1), with
+        the likeliest source in place of their sum.
         """
         settings = {**settings, "logprobs": settings.get("logprobs") or 0}
         sources = []

@@ -66,9 +66,9 @@ def run(
     """Ask a question.
 
     A mode says where the retrieved passages go: nowhere (vanilla), into the prompt (t-rag), into the weights as
-    adapters (p-rag), or both (pt-rag). In t-rag-late, p-rag-late and pt-rag-late every passage and every adapter
-    answers by itself, and the surest answer is given. In dyp-rag, dypt-rag and their late forms the adapters are those
-    that a hypernetwork predicted.
+    adapters (p-rag), or both (pt-rag). In t-rag-late every passage answers by itself, in p-rag-late every adapter, in
+    pt-rag-late every passage and the adapters, and the surest answer is given. In dyp-rag, dypt-rag and their late
+    forms the adapters are those that a hypernetwork predicted.
     """
     if stream and (json or compare):
         raise typer.BadParameter(
