@@ -36,7 +36,6 @@ from paramrag.aggregate.joining import join
 from paramrag.config import Recipe
 from paramrag.evaluate import Question, load_questions, metric
 from paramrag.evaluate.statistics import Estimate, bootstrap_mean, paired_difference
-from paramrag.infer import surest
 from paramrag.models import prompt_ids
 from paramrag.parameterize import task_adapter
 from paramrag.store.codec import decode, encode, size_bytes
@@ -192,10 +191,8 @@ class Bench:
             some = asked[start : start + BATCH]
             for name, condition in conditions.items():
                 sources = [condition(one) for one in some]
-                completions = iter(self.engine.generate([request for asked, _ in sources for request in asked]))
-                for one, (requests, doubts) in zip(some, sources, strict=True):
-                    text = surest([next(completions) for _ in requests], doubts).text
-                    found[name].append(self.score(text, one.question) or 0.0)
+                for one, completion in zip(some, self.engine.surest(sources), strict=True):
+                    found[name].append(self.score(completion.text, one.question) or 0.0)
             show(f"  {start + len(some)} questions: " + ", ".join(_so_far(name, found[name]) for name in found))
         return found
 

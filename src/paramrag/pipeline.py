@@ -21,7 +21,7 @@ from .aggregate.joining import join
 from .conditions import Conditions
 from .config import Parameterizer, Recipe, load_recipe
 from .errors import ConfigError, NotFoundError, did_you_mean
-from .infer import Completion, Engine, Request, surest
+from .infer import Completion, Engine, Request
 from .models import answer_ids, prompt_ids
 from .parameterize import task_adapter
 from .retrieve import Retriever
@@ -217,8 +217,7 @@ class Pipeline:
         """Answers questions in batches; each answer is what `ask` would give."""
         started = time.perf_counter()
         prepared = [self.prepare(question) for question in questions]
-        completions = iter(self.engine.generate([request for entry in prepared for request in entry.requests]))
-        chosen = [surest([next(completions) for _ in entry.requests], entry.doubts) for entry in prepared]
+        chosen = self.engine.surest([(entry.requests, entry.doubts) for entry in prepared])
         total_ms = (time.perf_counter() - started) * 1000
         return [self._answer(entry, completion, total_ms) for entry, completion in zip(prepared, chosen, strict=True)]
 
@@ -228,7 +227,8 @@ class Pipeline:
         if len(prepared.requests) == 1:
             yield from self.engine.stream(prepared.request)
         else:
-            yield surest(self.engine.generate(prepared.requests), prepared.doubts).text
+            (completion,) = self.engine.surest([(prepared.requests, prepared.doubts)])
+            yield completion.text
 
     def request(self, question: str | Query) -> tuple[Request, tuple[Used, ...]]:
         """Returns what `ask` gives the engine, and what each retrieved passage contributes to it."""

@@ -2,6 +2,7 @@
 
 from .engine import Engine
 from .injection import BatchFactors, injected, stack
+from .race import Race
 from .request import Completion, Request, TokenLogprob, Update
 from .rows import Ticket
 from .scheduler import Scheduler, SchedulerStats
@@ -11,6 +12,7 @@ __all__ = [
     "BatchFactors",
     "Completion",
     "Engine",
+    "Race",
     "Request",
     "Scheduler",
     "SchedulerStats",

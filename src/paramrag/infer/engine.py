@@ -22,6 +22,7 @@ from ..models import BaseModel, load_base, stop_ids
 from ..store.layout import AdapterLayout
 from ..types import Adapter, Injection
 from .injection import injected, stack
+from .race import Race
 from .request import Completion, Request
 from .rows import Ticket
 from .scheduler import Scheduler
@@ -106,6 +107,25 @@ class Engine:
             return [ticket.completion for ticket in tickets if ticket.completion]
         finally:
             self._give_up(tickets)
+
+    def surest(self, questions: Sequence[tuple[Sequence[Request], Sequence[float]]]) -> list[Completion]:
+        """Answers each question by the surest of its requests (`surest`), given how much each is doubted.
+
+        Raises:
+            MismatchError: an injection was made for another base model.
+        """
+        races: list[Race] = []
+        try:
+            races.extend(Race(self.scheduler, requests, doubts) for requests, doubts in questions)
+            for race in races:
+                while not race.done:
+                    self.scheduler.step()
+                if race.error:
+                    raise race.error
+            return [race.completion for race in races if race.completion]
+        finally:
+            for race in races:
+                race.close()
 
     def stream(self, request: Request) -> Iterator[str]:
         """Yields the answer's text as it grows; closing the iterator gives the request up."""

@@ -8,9 +8,8 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 
-from ..infer import Completion, Request, Scheduler, Update, surest
+from ..infer import Completion, Race, Request, Scheduler, Ticket, Update
 from .problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -81,18 +80,22 @@ class Driver:
 class Running:
     """An answer in the making, as the event loop sees it. Close it when it is done with, answered or not.
 
-    Where it is chosen among several completions, it comes at once, when the last of them is there.
+    Where it is chosen among several completions, it comes at once, when it is clear which.
     """
 
     def __init__(
         self, scheduler: Scheduler, requests: Sequence[Request], doubts: Sequence[float], timeout_s: float
     ) -> None:
-        self._scheduler, self._doubts, self._timeout_s = scheduler, doubts, timeout_s
+        self._scheduler, self._timeout_s = scheduler, timeout_s
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + timeout_s
-        self._news: asyncio.Queue[tuple[int, Update]] = asyncio.Queue()
-        self._done: dict[int, Completion] = {}
-        self._tickets = [scheduler.submit(request, partial(self._tell, at)) for at, request in enumerate(requests)]
+        self._news: asyncio.Queue[Update] = asyncio.Queue()
+        self._race: Race | None = None
+        self._ticket: Ticket | None = None
+        if len(requests) > 1:
+            self._race = Race(scheduler, requests, doubts, self._tell)
+        else:
+            self._ticket = scheduler.submit(requests[0], self._tell)
 
     async def next(self) -> Update:
         """Returns what is new; after the update that has the completion, nothing comes.
@@ -100,20 +103,13 @@ class Running:
         Raises:
             Problem: 504, it took longer than the server allows.
         """
-        while True:
-            try:
-                at, update = await asyncio.wait_for(self._news.get(), self._end - self._loop.time())
-            except TimeoutError:
-                raise Problem(504, f"no answer within {self._timeout_s:g} s", code="timeout") from None
-            if update.error:
-                raise update.error
-            if len(self._tickets) == 1:
-                return update
-            if update.completion:
-                self._done[at] = update.completion
-            if len(self._done) == len(self._tickets):
-                chosen = surest([self._done[at] for at in range(len(self._tickets))], self._doubts)
-                return Update(chosen.text, chosen.logprobs, chosen)
+        try:
+            update = await asyncio.wait_for(self._news.get(), self._end - self._loop.time())
+        except TimeoutError:
+            raise Problem(504, f"no answer within {self._timeout_s:g} s", code="timeout") from None
+        if update.error:
+            raise update.error
+        return update
 
     async def completion(self) -> Completion:
         """Returns the whole answer."""
@@ -123,10 +119,11 @@ class Running:
 
     def close(self) -> None:
         """Gives the request up if it is not answered. Does not wait, so that it can run while a task is cancelled."""
-        for ticket in self._tickets:
-            if not ticket.done:
-                self._scheduler.cancel(ticket)
+        if self._race:
+            self._race.close()
+        if self._ticket and not self._ticket.done:
+            self._scheduler.cancel(self._ticket)
 
-    def _tell(self, at: int, update: Update) -> None:
+    def _tell(self, update: Update) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever would listen
-            self._loop.call_soon_threadsafe(self._news.put_nowait, (at, update))
+            self._loop.call_soon_threadsafe(self._news.put_nowait, update)
