@@ -36,7 +36,7 @@ def run(
 ) -> None:
     """See the whole story on an invented country.
 
-    Builds a collection, encodes it, and asks it in six modes. Nothing in it is true, so what the model answers right
+    Builds a collection, encodes it, and asks it in seven modes. Nothing in it is true, so what the model answers right
     it has from the text or from an adapter. Takes minutes on two cores; interrupted, it goes on where it was.
     """
     from ..demo.run import QUESTIONS, run_demo

@@ -1,4 +1,4 @@
-"""The demo as a program: the shipped corpus becomes a collection, is encoded, and is asked in six modes.
+"""The demo as a program: the shipped corpus becomes a collection, is encoded, and is asked in seven modes.
 
 Each step is one that a user's own script would take. Running it again goes on where it was: documents, adapters and
 answers that are there are not made again. Prints nothing; the command line shows what it returns.

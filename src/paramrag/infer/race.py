@@ -17,8 +17,8 @@ class Race:
     """Sources of one answer; `completion` or `error` is set once it is `done`.
 
     The answer is the one that `surest` would choose of all. A token only ever lowers the sum of log-probabilities, so
-    the mean of an answer ends at most at its sum so far over the most tokens it may have; where that, less its doubt, is
-    below what a finished answer has, nobody waits for the rest.
+    the mean of an answer ends at most at its sum so far over the most tokens it may have; where that, less its doubt,
+    is below what a finished answer has, nobody waits for the rest.
     """
 
     def __init__(
