@@ -96,14 +96,11 @@ def test_a_pipeline_puts_it_beneath_adapters_that_were_trained_on_it(
     collection.add([passage])
     collection.put_items("items", {passage.id: items})
     StaticParameterizer(engine, recipe).encode(collection)
-    seen: list[Injection | None] = []
-    generate = engine.generate
-    monkeypatch.setattr(engine, "generate", lambda requests: seen.append(requests[0].injection) or generate(requests))
-    Pipeline(collection, engine, "p-rag", recipe=recipe, weighting="uniform").ask(items[0].question)
+    pipeline = Pipeline(collection, engine, "p-rag", recipe=recipe, weighting="uniform")
+    injection = pipeline.prepare(items[0].question).request.injection
     beneath = task.task_adapter(engine, recipe)
     adapter = collection.adapter(passage.id)
     own = concat(adapter.layout, adapter.row[None], [1.0], "answer")
-    (injection,) = seen
     assert injection is not None
     for name in own.a:
         update = torch.einsum("lri,lro->loi", injection.a[name], injection.b[name])
