@@ -16,8 +16,9 @@ from paramrag.aggregate.weights import STRENGTH
 from paramrag.config import Recipe
 from paramrag.errors import ConfigError, NotFoundError
 from paramrag.models import prompt_ids
+from paramrag.modes import modes_with
 from paramrag.parameterize import task_adapter
-from paramrag.pipeline import ADAPTERS_DOUBT, modes_with
+from paramrag.pipeline import ADAPTERS_DOUBT
 from paramrag.types import Adapter, AdapterKey, Hit, Query
 from tiny import make_passage, random_rows, tiny_base
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from .config import load_recipe as load_recipe
     from .infer import Engine as Engine
     from .infer import Request as Request
+    from .modes import MODES as MODES
     from .parameterize import StaticParameterizer as StaticParameterizer
-    from .pipeline import MODES as MODES
     from .pipeline import Pipeline as Pipeline
     from .store import Collection as Collection
     from .types import Passage as Passage
@@ -26,7 +26,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Collection": "store",
     "Engine": "infer",
-    "MODES": "pipeline",
+    "MODES": "modes",
     "Pipeline": "pipeline",
     "Request": "infer",
     "StaticParameterizer": "parameterize",

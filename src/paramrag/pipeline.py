@@ -23,69 +23,17 @@ from .config import Parameterizer, Recipe, load_recipe
 from .errors import ConfigError, NotFoundError, did_you_mean
 from .infer import Completion, Engine, Request
 from .models import answer_ids, prompt_ids
+from .modes import MODES, weights_alone
 from .parameterize import task_adapter
 from .retrieve import Retriever
 from .retrieve import retriever as retriever_of
 from .store import Collection
 from .types import AdapterKey, Answer, Hit, Injection, Passage, Query, Trace, Used
 
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """Where retrieved passages go."""
-
-    name: str
-    """What users call it."""
-    text: bool
-    """Whether passages are in the prompt."""
-    weights: bool
-    """Whether their adapters are injected."""
-    apart: bool = False
-    """Whether every source answers by itself, and the surest answer is given: late fusion (`Pipeline._apart`)."""
-    parameterizer: Parameterizer = "static"
-    """Who made these adapters: training, or a hypernetwork."""
-
-    @property
-    def task(self) -> bool:
-        """Whether it needs the task adapter under any recipe: passages that are read apart are also read with it."""
-        return self.apart and self.text
-
-
-MODES = {
-    mode.name: mode
-    for mode in (
-        Mode("vanilla", text=False, weights=False),
-        Mode("t-rag", text=True, weights=False),
-        Mode("t-rag-late", text=True, weights=False, apart=True),
-        Mode("p-rag", text=False, weights=True),
-        Mode("p-rag-late", text=False, weights=True, apart=True),
-        Mode("pt-rag", text=True, weights=True),
-        Mode("pt-rag-late", text=True, weights=True, apart=True),
-        Mode("dyp-rag", text=False, weights=True, parameterizer="dynamic"),
-        Mode("dyp-rag-late", text=False, weights=True, parameterizer="dynamic", apart=True),
-        Mode("dypt-rag", text=True, weights=True, parameterizer="dynamic"),
-        Mode("dypt-rag-late", text=True, weights=True, parameterizer="dynamic", apart=True),
-    )
-}
-
-
 ADAPTERS_DOUBT = 0.2
 """What is taken off the mean log-probability, in nats, of an answer that adapters alone give: they are trained to be
 sure, and are surer than they are right. HasAnswer of 288 questions of nine data sets: 47.6 at 0.2, 46.2 at 0.1, 44.8
 at 0, 45.5 without adapters (docs/log.md)."""
-
-
-def modes_with(*parameterizers: Parameterizer, apart: bool = True) -> tuple[str, ...]:
-    """Returns the names of the modes for which adapters of these kinds are enough; `apart`: also those that answer
-    twice."""
-    fitting = (mode for mode in MODES.values() if mode.parameterizer in parameterizers)
-    return tuple(mode.name for mode in fitting if apart or not mode.apart)
-
-
-def weights_alone(recipe: Recipe) -> str:
-    """Returns the name of the mode that answers from a recipe's adapters, without text."""
-    fitting = (mode for mode in MODES.values() if mode.weights and not (mode.text or mode.apart))
-    return next(mode.name for mode in fitting if mode.parameterizer == recipe.parameterizer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +62,7 @@ class Prepared:
         """
         if len(self.requests) > 1:
             raise ConfigError(
-                "in a late mode every source answers apart, and this looks at one answer; use t-rag, pt-rag or dypt-rag"
+                "in a late mode every source answers apart, and this looks at one answer; use the mode without -late"
             )
         return self.requests[0]
 
@@ -284,8 +232,9 @@ class Pipeline:
         started = time.perf_counter()
         for_text, adapted = self.hits(question)
         retrieved = time.perf_counter()
+        counts = self._weights(question, for_text) if self.mode.apart else []
         if scales is None:
-            weights = self._weights(question, adapted)
+            weights = counts if self.mode.apart and adapted == for_text else self._weights(question, adapted)
         else:
             adapted = self._asked_for([key for key, scale in scales.items() if scale], [*for_text, *adapted])
             weights = [scales[hit.passage.id] for hit in adapted]
@@ -300,7 +249,7 @@ class Pipeline:
         length = max([self._settings["max_new_tokens"], *map(len, allowed)])  # a choice is said whole
         settings = {**self._settings, "choices": allowed, "max_new_tokens": length, **settings}
         if self.mode.apart:
-            for_text, counts = _counting(for_text, self._weights(question, for_text))
+            for_text, counts = _counting(for_text, counts)
             sources = self._apart(asked, [hit.passage for hit in for_text], counts, injections, settings)
         else:
             injection = injections[0][0] if injections else self._base_injection

@@ -20,7 +20,7 @@ from paramrag.analyze.similarity import Control, similarity
 from paramrag.errors import ConfigError
 from paramrag.evaluate.questions import Question
 from paramrag.evaluate.statistics import Estimate
-from paramrag.pipeline import modes_with
+from paramrag.modes import modes_with
 from tiny import random_rows
 
 from .conftest import RECIPE, Pipelines

@@ -27,7 +27,7 @@ from paramrag.analyze.telling import (
 )
 from paramrag.errors import ConfigError
 from paramrag.evaluate import Question, paired_difference
-from paramrag.pipeline import modes_with
+from paramrag.modes import modes_with
 from paramrag.report.inside import ORDER, inside_section, read_inside
 from tiny import random_rows
 

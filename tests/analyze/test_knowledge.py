@@ -16,7 +16,7 @@ from paramrag.errors import ConfigError, EvaluationError
 from paramrag.evaluate.questions import Question
 from paramrag.evaluate.statistics import paired_difference
 from paramrag.models import answer_ids
-from paramrag.pipeline import modes_with
+from paramrag.modes import modes_with
 
 from .conftest import Pipelines
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paramrag.pipeline import MODES, modes_with
+from paramrag.modes import MODES, modes_with
 
 from .conftest import Run
 

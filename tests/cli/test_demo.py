@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paramrag.pipeline import modes_with
+from paramrag.modes import modes_with
 
 from .conftest import Run
 

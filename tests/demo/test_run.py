@@ -10,7 +10,7 @@ import pytest
 from paramrag.demo.loader import demo_items, demo_questions
 from paramrag.demo.run import DemoReport, as_question, run_demo, sample_questions
 from paramrag.errors import ConfigError
-from paramrag.pipeline import modes_with
+from paramrag.modes import modes_with
 from paramrag.store import Collection
 from paramrag.types import Passage
 

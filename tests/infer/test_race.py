@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,7 +11,8 @@ import torch
 
 from paramrag import Engine, Request
 from paramrag.errors import MismatchError
-from paramrag.infer import Race, Update, surest
+from paramrag.infer import Race, Ticket, Update, surest
+from paramrag.infer.rows import Listener
 from paramrag.types import Injection
 from tiny import tiny_base
 
@@ -77,6 +80,27 @@ def test_a_source_of_another_model_gives_up_the_others(engine: Engine) -> None:
         engine.surest([([good, replace(bad, injection=Injection((0,), wide, wide, "answer"))], (0.0, 0.0))])
     engine.scheduler.step()
     assert engine.scheduler.stats().waiting == 0
+
+
+def test_answers_that_come_while_others_are_submitted_are_not_missed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (request, *_) = sources(0)
+    (answer,) = engine.generate([request])
+    threads: list[threading.Thread] = []
+
+    def submit(request: Request, listener: Listener | None = None) -> Ticket:
+        ticket = Ticket(request, listener, completion=answer)
+        threads.append(threading.Thread(target=ticket.tell, args=(Update(completion=answer),)))
+        threads[-1].start()
+        time.sleep(0.02)  # the other thread is done before the submitter is
+        return ticket
+
+    monkeypatch.setattr(engine.scheduler, "submit", submit)
+    race = Race(engine.scheduler, [request, request], (0.0, 0.0))
+    for thread in threads:
+        thread.join(5)
+    assert race.completion is not None
 
 
 def test_closing_a_race_frees_its_rows(engine: Engine) -> None:

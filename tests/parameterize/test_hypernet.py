@@ -303,7 +303,8 @@ def test_invented_passages_hold_their_answers_and_repeat_by_seed() -> None:
 
 
 def test_modes_inject_adapters_of_their_own_kind_alone(checkpoint: Path, tmp_path: Path) -> None:
-    from paramrag.pipeline import Pipeline, weights_alone
+    from paramrag.modes import weights_alone
+    from paramrag.pipeline import Pipeline
 
     engine = Engine(tiny_base())
     collection = Collection.open(tmp_path / "c")

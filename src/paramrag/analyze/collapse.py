@@ -18,7 +18,8 @@ from ..errors import EvaluationError
 from ..evaluate.metrics import metric
 from ..evaluate.questions import Question
 from ..evaluate.statistics import Estimate, paired_difference, wilson
-from ..pipeline import Pipeline, weights_alone
+from ..modes import weights_alone
+from ..pipeline import Pipeline
 from ..store.layout import AdapterLayout
 from ..types import Hit, Passage
 from .gold import gold_index

@@ -17,7 +17,8 @@ from typing import Any
 
 from ..errors import ConfigError, ParamRAGError, did_you_mean
 from ..evaluate.questions import Question
-from ..pipeline import Pipeline, modes_with
+from ..modes import modes_with
+from ..pipeline import Pipeline
 from ..types import Progress, content_hash
 from .attention import attention
 from .collapse import collapse, swap_test

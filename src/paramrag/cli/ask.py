@@ -83,8 +83,9 @@ def run(
     if figure and not explain:
         raise typer.BadParameter("it draws the explanation; add --explain", param_hint="--figure")
     check_figure(figure)
+    from ..modes import MODES, modes_with
     from ..parameterize import task_ready
-    from ..pipeline import MODES, Pipeline, modes_with
+    from ..pipeline import Pipeline
     from ..types import Query
 
     asked = Query(question, choices=tuple(options.names_in(choices, "--choices")) if choices else ())

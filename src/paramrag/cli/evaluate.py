@@ -143,8 +143,8 @@ def run(
 def encode_needed(cell: Cell, modes: Sequence[str], control: Collection | None, *, quiet: bool) -> None:
     """Encodes the passages whose adapters the questions need and that have none; says first what it costs."""
     from ..evaluate.controls import encode_shuffled
+    from ..modes import MODES
     from ..parameterize import StaticParameterizer
-    from ..pipeline import MODES
 
     with bars(quiet=quiet) as progress:
         wanted = cell.adapters_needed([mode for mode in modes if MODES[mode].parameterizer == "static"], progress)

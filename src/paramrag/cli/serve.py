@@ -68,8 +68,8 @@ def run(
         raise ConfigError("serving needs packages that are not installed: pip install 'paramrag[serve]'")
     from ..infer import Engine
     from ..models import load_base
+    from ..modes import modes_with
     from ..parameterize import load_hypernet
-    from ..pipeline import modes_with
     from ..serve import Settings, serve
 
     settings = Settings(

@@ -101,7 +101,7 @@ def choose_recipes(
 
     A given recipe is that of its own kind; the other kind is then the collection's own.
     """
-    from ..pipeline import MODES
+    from ..modes import MODES
 
     warn_of_foreign_recipes(collection)
     kinds: dict[Parameterizer, None] = {"static": None}
@@ -118,8 +118,8 @@ def prepare_task(
     engine: Engine, recipes: Mapping[Parameterizer, Recipe], modes: Iterable[str], progress: Progress | None
 ) -> None:
     """Trains the task adapters that modes need and that are not there yet, where the user can watch."""
+    from ..modes import MODES
     from ..parameterize import task_adapter
-    from ..pipeline import MODES
 
     for mode in (MODES[name] for name in modes if name in MODES):
         recipe = recipes[mode.parameterizer]
@@ -129,8 +129,8 @@ def prepare_task(
 
 def without_unready(engine: Engine, recipes: Mapping[Parameterizer, Recipe], modes: Iterable[str]) -> list[str]:
     """Returns the modes that can be asked at once; says on stderr which ones would first train a task adapter."""
+    from ..modes import MODES
     from ..parameterize import task_ready
-    from ..pipeline import MODES
 
     modes = list(modes)
     unready = [

@@ -19,8 +19,9 @@ from ..errors import ConfigError
 from ..evaluate import JudgedPassage, Question, Sample, Summary, evaluate
 from ..infer import Engine
 from ..models import load_base
+from ..modes import modes_with
 from ..parameterize import GIVEN_ITEMS, EncodeReport, StaticParameterizer, task_adapter
-from ..pipeline import Pipeline, modes_with
+from ..pipeline import Pipeline
 from ..store import Collection
 from ..types import Progress, content_hash
 from .loader import DemoQuestion, demo_items, demo_passages, demo_questions

@@ -14,8 +14,9 @@ from typing import Any
 from ..conditions import Conditions, conditions, split
 from ..config import Recipe
 from ..infer import Engine
+from ..modes import MODES
 from ..parameterize.task import task_adapter
-from ..pipeline import MODES, Pipeline
+from ..pipeline import Pipeline
 from ..retrieve import retriever as retriever_of
 from ..store import Collection
 from ..types import Hit, Injection, Progress

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..config import Recipe, load_recipe, parse_recipe
 from ..errors import ConfigError, EvaluationError, NotFoundError, ParamRAGError, did_you_mean
 from ..infer import Engine
+from ..modes import MODES
 from ..parameterize import EncodeEstimate, StaticParameterizer
-from ..pipeline import MODES
 from ..store import Collection
 from ..types import Progress, content_hash
 from .cell import Cell, Setting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -44,9 +45,11 @@ class Race:
         self._tickets: list[Ticket] = []
         self.completion: Completion | None = None
         self.error: BaseException | None = None
+        self._lock = threading.Lock()  # another thread may answer the first before the last is submitted
         try:
-            for at, request in enumerate(requests):
-                self._tickets.append(scheduler.submit(request, partial(self._hear, at)))
+            with self._lock:
+                for at, request in enumerate(requests):
+                    self._tickets.append(scheduler.submit(request, partial(self._hear, at)))
         except BaseException:
             self.close()
             raise
@@ -64,8 +67,11 @@ class Race:
 
     def _hear(self, at: int, update: Update) -> None:
         """Is called by whichever thread runs the scheduler's step."""
-        if self.done:
-            return
+        with self._lock:
+            if not self.done:
+                self._take(at, update)
+
+    def _take(self, at: int, update: Update) -> None:
         self._sums[at] += sum(token.logprob for token in update.logprobs)
         if update.completion:
             self._finished[at] = update.completion
@@ -78,7 +84,7 @@ class Race:
         for number, ticket in enumerate(self._tickets):
             if not ticket.done and self._at_most(number) < best:
                 self._scheduler.cancel(ticket)
-        if len(self._tickets) == len(self._requests) and all(ticket.done for ticket in self._tickets):
+        if all(ticket.done for ticket in self._tickets):
             order = sorted(self._finished)
             chosen = surest([self._finished[at] for at in order], [self._doubts[at] for at in order])
             self.completion = replace(chosen, prompt_tokens=sum(len(one.prompt_ids) for one in self._requests))

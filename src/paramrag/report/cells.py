@@ -12,23 +12,10 @@ from typing import Any
 from ..errors import EvaluationError
 from ..evaluate import Estimate, Sample, bootstrap_mean, read_run, read_run_samples, wilson
 from ..evaluate.metrics import is_binary
+from ..modes import MODES
 
-MODE_ORDER = (
-    "vanilla",
-    "t-rag",
-    "t-rag-late",
-    "p-rag",
-    "p-rag-late",
-    "pt-rag",
-    "pt-rag-late",
-    "dyp-rag",
-    "dyp-rag-late",
-    "dypt-rag",
-    "dypt-rag-late",
-)
+MODE_ORDER = tuple(MODES)
 """How modes are listed; others follow."""
-_WITHOUT_TEXT = ("vanilla", "p-rag", "dyp-rag")
-_WITHOUT_WEIGHTS = ("vanilla", "t-rag")
 _FIRST = ("model_name", "recipe_name", "given", "text", "adapters", "shuffled_text", "task_lora")  # of a setting's name
 _SHOWN_APART = ("data", "model", "recipe")  # of a configuration; never part of a setting's name
 
@@ -132,11 +119,13 @@ def cell_under(cells: Sequence[Cell], place: Cell, mode: str) -> Cell | None:
 def _felt(configuration: Mapping[str, Any], mode: str) -> dict[str, Any]:
     """The settings that can change what a mode says."""
     unfelt: set[str] = set()
-    if mode in _WITHOUT_TEXT:
+    known = MODES.get(mode)
+    if known and not known.text:
         unfelt |= {"text"}
-    if mode in _WITHOUT_WEIGHTS:
-        unfelt |= {"adapters", "shuffled_text", "weighting", "aggregator"}
-        unfelt |= set() if configuration.get("task_lora") else {"recipe", "recipe_name"}
+    if known and not known.weights:
+        unfelt |= {"adapters", "shuffled_text", "aggregator"}
+        unfelt |= set() if known.apart else {"weighting"}  # how sure a passage that is read by itself has to be
+        unfelt |= set() if known.apart or configuration.get("task_lora") else {"recipe", "recipe_name"}
     return {key: value for key, value in configuration.items() if key not in unfelt and value}
 
 

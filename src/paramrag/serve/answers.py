@@ -16,8 +16,9 @@ from ..errors import ConfigError, ModelError, NotFoundError, did_you_mean
 from ..infer import Completion, Engine, Request, TokenLogprob
 from ..models import DEFAULT_SYSTEM, answer_ids, chat_ids
 from ..models.prompts import user_turn
+from ..modes import MODES
 from ..parameterize import task_ready
-from ..pipeline import MODES, Pipeline, Prepared
+from ..pipeline import Pipeline, Prepared
 from ..store import Collection
 from ..types import Passage, Used
 from .driver import Driver

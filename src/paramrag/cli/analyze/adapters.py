@@ -94,7 +94,8 @@ def collapse(
     from ...analyze.collapse import swap_test
     from ...analyze.figures import collapse_figure
     from ...analyze.gathering import adapters_of
-    from ...pipeline import Pipeline, weights_alone
+    from ...modes import weights_alone
+    from ...pipeline import Pipeline
 
     layout, rows, _, documents = adapters_of(collection, engine, chosen, limit)
     swap = (

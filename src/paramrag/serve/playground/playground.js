@@ -124,7 +124,7 @@ async function askModel(model, lora, signal) {
       stream_options: { include_usage: true },
       references: true,
     };
-    if (lora && (mode === "p-rag" || mode === "pt-rag")) body.lora = lora;
+    if (lora && /^pt?-rag/.test(mode)) body.lora = lora;
     const response = await call("v1/chat/completions", { method: "POST", body: JSON.stringify(body), signal });
     for await (const chunk of events(response)) {
       if (chunk.error) throw new Error(chunk.error.message);
@@ -146,7 +146,7 @@ async function askModel(model, lora, signal) {
     const why = make("button", "Why?", { type: "button", class: "why", "aria-label": `Why this answer of ${mode}?` });
     const place = make("div", "", { class: "explanation", "aria-live": "polite" });
     why.addEventListener("click", () => explain(model, body.lora, why, place));
-    article.append(why, place);
+    if (!mode.endsWith("-late")) article.append(why, place); // there it is several answers, not one
   } catch (error) {
     text.classList.add("error");
     text.textContent = error.name === "AbortError" ? "stopped" : error.message;
