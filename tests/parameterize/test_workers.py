@@ -15,6 +15,7 @@ import pytest
 from paramrag import Collection, Engine, StaticParameterizer
 from paramrag.config import Recipe
 from paramrag.errors import ConfigError, TrainingError
+from paramrag.parameterize.static import Training
 from paramrag.parameterize.workers import Workers
 from paramrag.types import Adapter, Passage, TrainingItem
 from tiny import make_passage
@@ -33,6 +34,10 @@ def filled(directory: Path, count: int) -> Collection:
     collection.add([passage for passage, _ in made])
     collection.put_items("items", {passage.id: items for passage, items in made})
     return collection
+
+
+def training(engine: Engine) -> Training:
+    return Training(RECIPE, engine.layout(RECIPE), 1 << 30, None)
 
 
 def test_two_workers_give_the_rows_of_none(tmp_path: Path, engine: Engine) -> None:
@@ -65,7 +70,7 @@ def test_workers_say_nothing_themselves(tmp_path: Path, tiny_model_folder: Path)
 
 def test_a_worker_that_dies_is_said(engine: Engine) -> None:
     passage, items = make_passage(0)
-    with Workers(engine.base, RECIPE, engine.layout(RECIPE), 1, 1 << 30) as workers:
+    with Workers(engine.base, training(engine), 1) as workers:
         assert isinstance(next(workers.map([[(passage, items)]]))[0], Adapter)
         workers._all[0].kill()
         with pytest.raises(TrainingError, match="fewer workers"):
@@ -74,7 +79,7 @@ def test_a_worker_that_dies_is_said(engine: Engine) -> None:
 
 def test_an_error_in_a_worker_is_raised_here(engine: Engine) -> None:
     passage = Passage("The lamp is red.", "Lamp")
-    with Workers(engine.base, RECIPE, engine.layout(RECIPE), 1, 1 << 30) as workers:
+    with Workers(engine.base, training(engine), 1) as workers:
         with pytest.raises(TypeError, match="NoneType"):
             list(workers.map([[(passage, None)]]))  # type: ignore[list-item]
         results = next(workers.map([[(passage, [TrainingItem(passage.id, "Colour?", "red")])]]))

@@ -45,6 +45,9 @@ def train(
         int | None, typer.Option(min=0, help="Invented passages to learn from, instead of the recipe's number.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many passages of each collection.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read.  [default: one a core on CPU, as memory allows]")
+    ] = None,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = "cpu",
     dtype: options.Dtype = None,
@@ -65,7 +68,7 @@ def train(
         engine = load_engine(model, device, dtype, progress)
         given = [pair for directory in directories or () for pair in _pairs(engine, chosen, directory, limit, progress)]
         predictor = load_hypernet(start, engine) if start else None
-        report = HyperTraining(engine, chosen, out, given, start=predictor, progress=progress).run()
+        report = HyperTraining(engine, chosen, out, given, start=predictor, workers=workers, progress=progress).run()
     alarms = report.collapse(engine.layout(chosen)).alarms
     if json:
         emit(report.to_json() | {"alarms": list(alarms)})

@@ -8,7 +8,6 @@ items are never made twice.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -24,12 +23,13 @@ from ..infer import Engine
 from ..models import BaseModel
 from ..store import Collection
 from ..store.codec import check_dtype, size_bytes
-from ..types import Adapter, Passage, Progress, TrainingItem
+from ..store.layout import AdapterLayout
+from ..types import Adapter, Injection, Passage, Progress, TrainingItem
 from .budget import MEMORY
 from .sequences import sequences
 from .task import task_adapter
 from .trainer import Failed, Told, train
-from .workers import Batch, Result, Workers
+from .workers import Workers, worker_count
 
 GIVEN_ITEMS = "items"
 """Augmentation id under which users put training items of their own: the recipe's augmenters `auto` and `items` take
@@ -38,6 +38,7 @@ BATCH_PASSAGES = {"cpu": 16, "cuda": 32}
 """Passages trained together at most, by kind of device: enough rows to keep it busy, little to lose to a kill."""
 SAMPLE_PASSAGES = 4
 """Passages that are timed for an estimate."""
+Batch = Sequence[tuple[Passage, Sequence[TrainingItem]]]
 PASSAGES_PER_WORKER = 4
 """Fewer are not worth the seconds that it takes to start a process."""
 
@@ -74,6 +75,19 @@ class EncodeEstimate:
     """Size of the new adapters."""
     tokens: int
     """Tokens in one pass over all items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The work on a batch: adapters of its passages, in their order; can be sent to workers."""
+
+    recipe: Recipe
+    layout: AdapterLayout
+    memory: int
+    beneath: Injection | None
+
+    def __call__(self, base: BaseModel, batch: Batch, *, told: Told) -> list[Adapter | Failed]:
+        return list(train(base, self.recipe, self.layout, batch, memory=self.memory, beneath=self.beneath, told=told))
 
 
 class _Advance:
@@ -227,18 +241,17 @@ class StaticParameterizer:
             tokens=tokens,
         )
 
-    def _train(self, batches: Iterable[Batch], passages: int, told: Told) -> Generator[Result]:
+    def _train(self, batches: Iterable[Batch], passages: int, told: Told) -> Generator[list[Adapter | Failed]]:
         """Yields the results of batches, in no order, from this process or from workers."""
         base = self.engine.base
         workers = self._worker_count(passages)
         beneath = task_adapter(self.engine, self.recipe) if self.recipe.task and passages else None
+        work = Training(self.recipe, self.layout, self._memory // workers, beneath)
         if workers == 1:
             for batch in batches:
-                yield list(
-                    train(base, self.recipe, self.layout, batch, memory=self._memory, beneath=beneath, told=told)
-                )
+                yield work(base, batch, told=told)
             return
-        with Workers(base, self.recipe, self.layout, workers, self._memory, beneath, told) as pool:
+        with Workers(base, work, workers, told) as pool:
             yield from pool.map(batches)
 
     def _batch_size(self, passages: int) -> int:
@@ -248,11 +261,7 @@ class StaticParameterizer:
         return max(1, math.ceil(passages / max(1, rounds * workers)))
 
     def _worker_count(self, passages: int) -> int:
-        base = self.engine.base
-        if not base.reloadable or base.device.type != "cpu":
-            return 1
-        count = self._workers or min(torch.get_num_threads(), _fitting(base))
-        return max(1, min(count, passages // PASSAGES_PER_WORKER))
+        return worker_count(self.engine.base, self._workers, passages // PASSAGES_PER_WORKER)
 
     def _missing(self, collection: Collection, passage_ids: Sequence[str] | None) -> tuple[list[str], list[str]]:
         return missing_passages(collection, self.engine.fingerprint, self.recipe.id, passage_ids)
@@ -304,12 +313,6 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _fitting(base: BaseModel) -> int:
-    """Returns how many more copies of the model half of the machine's memory holds."""
-    size = sum(parameter.numel() * parameter.element_size() for parameter in base.model.parameters())
-    return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // size)
 
 
 def _stand_ins(passage: Passage, count: int) -> list[TrainingItem]:
