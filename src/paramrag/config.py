@@ -53,9 +53,9 @@ class Hypernet(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    encoder: Literal["attention", "last-token"] = Field(
-        default="attention",
-        description="attention: queries per layer, module and rank over the passage's tokens; last-token: as published",
+    encoder: Literal["tokens", "last-token"] = Field(
+        default="tokens",
+        description="tokens: a key and a value for every token that an answer may have; last-token: as published",
     )
     depths: tuple[float, ...] = Field(
         default=(0.0, 0.13, 0.27, 0.47),
@@ -65,8 +65,9 @@ class Hypernet(BaseModel):
     width: int = Field(default=192, ge=4, le=4096, description="width of the encoder; of the published one's MLPs")
     blocks: int = Field(default=2, ge=0, le=16, description="self-attention blocks over the passage's tokens")
     heads: int = Field(default=4, ge=1, le=64, description="attention heads; divides width")
-    basis: int = Field(default=64, ge=1, le=1024, description="directions that predicted factors are mixed from")
-    copying: bool = Field(default=True, description="let factors copy embeddings of the passage's tokens")
+    basis: int = Field(default=64, ge=1, le=1024, description="directions that values are mixed from")
+    copying: bool = Field(default=True, description="let values copy embeddings of what they write")
+    keys: int = Field(default=384, ge=1, description="width of keys: principal directions of inner activations")
     contrast_weight: float = Field(
         default=0.3, ge=0, description="weight of the hinge: the own adapter must beat another passage's"
     )
@@ -89,11 +90,8 @@ class Hypernet(BaseModel):
     exact_epochs: float = Field(
         default=0.2, ge=0, description="passes through the adapted layers, which cost some twenty times as much"
     )
-    learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate of AdamW")
+    learning_rate: float = Field(default=3e-3, gt=0, description="peak learning rate of AdamW")
     clip: float = Field(default=1.0, ge=0, description="gradient norm limit; 0: none")
-    refine_rate: float = Field(
-        default=6e-4, gt=0, description="learning rate of refining; a trained start's would undo the prediction"
-    )
     patience: int = Field(default=6, ge=1, description="checks without a better held-out loss before it stops")
 
     @model_validator(mode="after")
@@ -102,6 +100,10 @@ class Hypernet(BaseModel):
             raise ValueError(f"width {self.width} is not a multiple of heads, {self.heads}")
         if any(not 0 <= depth <= 1 for depth in self.depths):
             raise ValueError(f"depths {list(self.depths)} are not all between 0 and 1")
+        if self.direct_epochs and (self.regress_weight or self.imitate_weight):
+            raise ValueError(
+                "regress_weight and imitate_weight are of the exact phase alone; set direct_epochs to 0, or both to 0"
+            )
         return self
 
 
@@ -149,7 +151,7 @@ class Recipe(BaseModel):
         default=None, description="the hypernetwork that predicts adapters; none: they are trained"
     )
     checkpoint: str = Field(default="", description="content hash of the trained hypernetwork; it sets this itself")
-    refine: int = Field(default=0, ge=0, description="training steps from a predicted adapter on")
+    refine: int = Field(default=0, ge=0, description="steps from a predicted adapter on")
     seed: int = Field(default=0, ge=0, description="decides initial values and order, per passage")
     augmentation: Augmentation = Field(default_factory=Augmentation, description="how training items are made")
 

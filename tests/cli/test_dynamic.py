@@ -132,7 +132,7 @@ def test_options_that_do_not_go_together_are_refused(
 ) -> None:
     model = ("--model", tiny_model_folder)
     for arguments, said in (
-        (("encode", encoded, "--method", "dynamic", *model), "needs --hypernet"),
+        (("encode", encoded, "--method", "dynamic", *model), "no hypernetwork is shipped for"),
         (("encode", encoded, "--hypernet", hypernet, *model), "belongs to --method dynamic"),
         (("encode", encoded, "--method", "dynamic", "--hypernet", encoded, *model), "no hypernetwork in"),
         (("ask", encoded, "Who?", "--mode", "dyp-rag", *model), "holds no predicted adapters"),

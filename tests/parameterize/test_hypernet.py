@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +16,28 @@ from paramrag.config import Hypernet, Recipe, load_recipe
 from paramrag.errors import ConfigError, MismatchError
 from paramrag.infer import Engine
 from paramrag.parameterize import DynamicParameterizer, HyperTraining
-from paramrag.parameterize.hypernet import Readings, load_hypernet, read, read_curves, training
+from paramrag.parameterize.hypernet import Readings, load_hypernet, read, read_curves, solving, training
 from paramrag.parameterize.hypernet.checkpoint import fresh_network, save_hypernet
 from paramrag.parameterize.hypernet.direct import DirectBatch
 from paramrag.parameterize.hypernet.exact import ExactBatch
 from paramrag.parameterize.hypernet.examples import chosen_items, examples, load_examples, save_examples
+from paramrag.parameterize.hypernet.factors import Factors
+from paramrag.parameterize.hypernet.spelling import Spelling
+from paramrag.parameterize.hypernet.tokens import TokenHypernet
 from paramrag.parameterize.invented import invented
+from paramrag.parameterize.trainer import Failed
 from paramrag.store import Collection
 from paramrag.store.peft import export_peft
+from paramrag.types import Adapter
 from tiny import make_passage, tiny_base
 
-SMALL = Hypernet(
-    refine_rate=0.01, width=16, blocks=1, heads=2, basis=8, passages=6, items=2, batch_passages=3, exact_epochs=2
-)
+SMALL = Hypernet(width=16, blocks=1, heads=2, basis=8, keys=16, passages=6, items=2, batch_passages=3, exact_epochs=2)
 TINY = Recipe(
     name="tiny",
     rank=2,
     alpha=4,
     layers="last-half",
-    modules=("gate_proj", "down_proj"),
+    modules=("down_proj",),
     learning_rate=0.01,
     hypernet=SMALL,
 )
@@ -60,13 +63,13 @@ def perturbed(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
-@pytest.mark.parametrize("recipe", [TINY, PAPER], ids=["attention", "last-token"])
+@pytest.mark.parametrize("recipe", [TINY, PAPER], ids=["tokens", "last-token"])
 def test_rows_fit_the_layout_and_are_told_apart(family: str, recipe: Recipe) -> None:
     engine = Engine(tiny_base(family))
     assert recipe.hypernet
     network = perturbed(fresh_network(engine, recipe))
     readings = read(engine.base, [make_passage(0)[0], make_passage(1)[0]], recipe.hypernet.depths)
-    rows = network(Readings.of(readings, engine.base.device))
+    rows = network(Readings.of(engine.base, readings))
     layout = engine.layout(recipe)
     assert rows.shape == (2, layout.size)
     for name, (a, b) in layout.views(rows).items():
@@ -78,8 +81,8 @@ def test_a_passage_is_read_alike_alone_and_beside_longer_ones() -> None:
     engine = Engine(tiny_base())
     network = perturbed(fresh_network(engine, TINY))
     passages = [make_passage(0)[0], replace(make_passage(1)[0], text="A much longer text. " * 8)]
-    together = network(Readings.of(read(engine.base, passages, SMALL.depths), engine.base.device))
-    alone = network(Readings.of(read(engine.base, passages[:1], SMALL.depths), engine.base.device))
+    together = network(Readings.of(engine.base, read(engine.base, passages, SMALL.depths)))
+    alone = network(Readings.of(engine.base, read(engine.base, passages[:1], SMALL.depths)))
     torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=1e-4)
 
 
@@ -94,12 +97,47 @@ def test_states_are_those_the_model_computes() -> None:
     torch.testing.assert_close(normed, states[-1][0], atol=2e-2, rtol=2e-2)
 
 
-def test_an_untrained_hypernetwork_changes_nothing() -> None:
+def test_rows_are_the_factors_where_the_rank_is_enough() -> None:
+    """Cutting loses nothing then, and what it keeps is what is largest."""
     engine = Engine(tiny_base())
-    rows = fresh_network(engine, TINY)(
-        Readings.of(read(engine.base, [make_passage(0)[0]], SMALL.depths), engine.base.device)
-    )
-    assert all(not b.any() for _, b in engine.layout(TINY).views(rows).values())
+    wide = TINY.model_copy(update={"rank": SMALL.keys, "layers": "last"})
+    readings = Readings.of(engine.base, read(engine.base, [make_passage(0)[0], make_passage(1)[0]], SMALL.depths))
+    updates = []
+    for recipe in (wide, wide.model_copy(update={"rank": 2})):
+        network = perturbed(fresh_network(engine, recipe))
+        assert isinstance(network, TokenHypernet)
+        found = network.factors(readings)
+        whole = torch.einsum("nlcd,ldi,nlco->nloi", found.a, network.whitener, found.b)
+        a, b = engine.layout(recipe).views(network(readings))["down_proj"]
+        updates.append((whole, torch.einsum("nlri,nlro->nloi", a, b)))
+    (whole, kept), (_, cut) = updates
+    torch.testing.assert_close(kept, whole, atol=1e-4, rtol=1e-3)
+    best = torch.linalg.svd(whole[:, 0] @ torch.linalg.pinv(network.whitener[0])).S
+    lost = ((whole - cut)[:, 0] @ torch.linalg.pinv(network.whitener[0])).norm(dim=(1, 2))
+    torch.testing.assert_close(lost, best[:, 2:].norm(dim=1), atol=1e-3, rtol=1e-3)
+
+
+def test_the_encoder_of_tokens_adapts_down_proj_alone() -> None:
+    engine = Engine(tiny_base())
+    with pytest.raises(ConfigError, match=r"adapts gate_proj, down_proj; set modules: \[down_proj\]"):
+        fresh_network(engine, TINY.model_copy(update={"modules": ("gate_proj", "down_proj")}))
+
+
+def test_answers_are_spelled_as_they_begin() -> None:
+    """Whatever words an answer takes, its tokens are among the choices, each after the one before."""
+    base = tiny_base()
+    spelling = Spelling(base.tokenizer)
+    for passage, items in islice(invented(5), 30):
+        ids = base.tokenizer(f"{passage.title}\n{passage.text}", add_special_tokens=False)["input_ids"]
+        first, following = spelling.choices(ids)
+        assert all(0 <= at < len(ids) for at in (*first.at, *following.at))
+        follows = set(zip(following.before, following.tokens, strict=True))
+        for item in items:
+            if not item.answer.replace(" ", "").isalpha() or f" {item.answer}." not in passage.text:
+                continue
+            answer = base.tokenizer(item.answer, add_special_tokens=False)["input_ids"]
+            assert answer[0] in first.tokens
+            assert set(pairwise(answer[: len(base.tokenizer(item.answer.split()[0]).input_ids)])) <= follows
 
 
 def batch_of(engine: Engine, recipe: Recipe, count: int = 4) -> list:  # type: ignore[type-arg]
@@ -117,8 +155,7 @@ def test_in_the_last_layer_the_direct_loss_is_the_exact_one() -> None:
     exact = ExactBatch(engine.base, recipe, layout, batch, None)
     assert direct.items == exact.items
     for shift, beside in ((0, 0), (1, 0), (0, 2)):
-        (piece,) = direct.pieces()
-        ours = piece.losses(rows, shift, beside)[0]
+        ours = direct.losses(Factors.of(layout, rows), shift, beside)[0]
         found = torch.cat([one.losses(rows, shift, beside)[0] for one in exact.pieces()])  # by length of the tail
         torch.testing.assert_close(ours.sort().values, found.sort().values, atol=2e-2, rtol=1e-2)
 
@@ -250,7 +287,9 @@ def test_two_hypernetworks_never_share_a_recipe_id(checkpoint: Path, tmp_path: P
     ids = [load_hypernet(folder, engine).recipe.id for folder in (checkpoint, tmp_path / "other", tmp_path / "copy")]
     assert ids[0] == ids[2] != ids[1]
     assert TINY.id not in ids
-    refined = DynamicParameterizer(engine, checkpoint, refine=2).recipe
+    last = last_layer(tmp_path, engine)
+    refined = DynamicParameterizer(engine, last, refine=2).recipe
+    ids.append(load_hypernet(last, engine).recipe.id)
     assert refined.id not in ids
     assert refined.parameterizer == "dynamic"
 
@@ -278,18 +317,49 @@ def test_predicted_rows_go_through_store_export_and_peft(checkpoint: Path, tmp_p
     torch.testing.assert_close(ours, theirs.float(), atol=1e-4, rtol=1e-4)
 
 
-def test_refining_starts_from_the_prediction_and_lowers_the_loss(checkpoint: Path) -> None:
+def last_layer(tmp_path: Path, engine: Engine) -> Path:
+    recipe = TINY.model_copy(update={"layers": "last", "rank": 8})
+    save_hypernet(tmp_path / "last", engine, recipe, perturbed(fresh_network(engine, recipe)))
+    return tmp_path / "last"
+
+
+def test_refining_goes_on_from_the_prediction(tmp_path: Path) -> None:
     engine = Engine(tiny_base())
+    checkpoint = last_layer(tmp_path, engine)
     pairs = [make_passage(number) for number in range(3)]
-    parameterizer = DynamicParameterizer(engine, checkpoint, refine=6)
-    rows = parameterizer.predict([passage for passage, _ in pairs])
-    made = list(parameterizer.refined(pairs, rows))
-    assert all(adapter.stats["steps"] == 6 for adapter in made)
-    assert all(adapter.stats["loss"] < adapter.stats["first_loss"] for adapter in made)
-    still = DynamicParameterizer(engine, checkpoint, refine=1)
-    still.recipe = with_settings(still.recipe, refine_rate=1e-12)
-    for adapter, row in zip(still.refined(pairs, rows), rows, strict=True):
-        np.testing.assert_allclose(adapter.row, row, atol=1e-7)
+    losses = []
+    for steps in (1, 4):
+        made = DynamicParameterizer(engine, checkpoint, refine=steps).refined([*pairs, (make_passage(3)[0], [])])
+        assert [type(one) for one in made] == [Adapter, Adapter, Adapter, Failed]
+        assert all(adapter.stats["steps"] == steps for adapter in made[:3])
+        assert all(adapter.stats["loss"] < 0.5 * adapter.stats["first_loss"] for adapter in made[:3])
+        losses.append([adapter.stats["loss"] for adapter in made[:3]])
+    assert np.mean(losses[1]) < np.mean(losses[0])
+
+
+def test_a_refining_step_is_the_least_update_that_makes_its_moves() -> None:
+    """Against numpy's least squares, where the rank is enough and the ridge is nothing."""
+    engine = Engine(tiny_base())
+    recipe = with_settings(TINY.model_copy(update={"layers": "last", "rank": 16}), items=2)
+    batch = DirectBatch(engine.base, engine.layout(recipe), batch_of(engine, recipe, 1))
+    random = np.random.default_rng(0)
+    whitener = torch.from_numpy(random.standard_normal((1, 16, batch.inner.shape[-1])).astype(np.float32))
+    nothing = Factors(torch.zeros(1, 1, 1, 16), torch.zeros(1, 1, 1, batch.final.shape[1]), whitener)
+    scale = engine.layout(recipe).scale
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(solving, "RIDGE", 1e-6)
+        after = solving.solved(batch, nothing, scale, 16, 1)
+        moves = solving._moves(batch, batch.final)
+    seen = nothing.seen(batch.inner)[:, 0].double().numpy()
+    expected = np.linalg.pinv(seen, rcond=1e-5) @ moves.double().numpy()
+    update = scale * torch.einsum("cd,co->do", after.a[0, 0], after.b[0, 0])
+    np.testing.assert_allclose(seen @ update.numpy(), seen @ expected, atol=0.05 * float(moves.abs().max()))
+    assert (batch.nll(batch.final + moves) < 0.5 * batch.nll(batch.final)).all()
+
+
+def test_only_last_layers_of_tokens_can_be_refined(checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match="only adapters of the last layer's down_proj"):
+        DynamicParameterizer(Engine(tiny_base()), checkpoint, refine=1)
 
 
 def test_invented_passages_hold_their_answers_and_repeat_by_seed() -> None:

@@ -51,10 +51,13 @@ def run(
         Method, typer.Option(help="Train adapters, or predict them with a hypernetwork.")
     ] = Method.static,
     hypernet: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Of --method dynamic: what `dynamic train` wrote.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Of --method dynamic: what `dynamic train` wrote.  [default: the one shipped]"
+        ),
     ] = None,
     refine: Annotated[
-        int, typer.Option(min=0, metavar="STEPS", help="Of --method dynamic: training steps after the prediction.")
+        int, typer.Option(min=0, metavar="STEPS", help="Of --method dynamic: steps on items after the prediction.")
     ] = 0,
     model: options.Model = options.DEFAULT_MODEL,
     augmenter: Annotated[
@@ -86,11 +89,12 @@ def run(
     """
     _check_method(method, hypernet, refine, recipe, dry_run)
     from ..parameterize import DynamicParameterizer, StaticParameterizer, load_hypernet
+    from ..parameterize.hypernet import SHIPPED
 
     collection = open_collection(directory)
     with resumable(), bars(quiet=json) as progress:
         engine = load_engine(model, device, dtype, progress)
-        predictor = load_hypernet(hypernet, engine) if hypernet else None
+        predictor = load_hypernet(hypernet or SHIPPED, engine) if method is Method.dynamic else None
         chosen = predictor.recipe if predictor else choose_recipe(collection, engine, recipe, "static")
         if augmenter is not None:
             chosen = _augmented_by(augmenter, chosen)
@@ -136,11 +140,6 @@ def _check_method(method: Method, hypernet: Path | None, refine: int, recipe: st
     """Refuses options that do not go together."""
     if method is Method.static and (hypernet or refine):
         raise typer.BadParameter("belongs to --method dynamic; add that", param_hint="--hypernet, --refine")
-    if method is Method.dynamic and not hypernet:
-        raise typer.BadParameter(
-            "needs --hypernet FOLDER, what `paramrag dynamic train DIR --out FOLDER` wrote",
-            param_hint="--method dynamic",
-        )
     if method is Method.dynamic and recipe:
         raise typer.BadParameter("the hypernetwork has its own recipe; leave it out", param_hint="--recipe")
     if method is Method.dynamic and dry_run:

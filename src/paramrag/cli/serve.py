@@ -27,7 +27,8 @@ def run(
     hypernet: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Hypernetwork of modes dyp-rag and dypt-rag; new documents get its adapters too."
+            metavar="FOLDER",
+            help="Hypernetwork of modes dyp-rag and dypt-rag, or `shipped`; new documents get its adapters too.",
         ),
     ] = None,
     top_k: options.TopK = 3,

@@ -1,30 +1,35 @@
 """Encodes a collection by prediction: a hypernetwork gives each passage's adapter in one pass, from the passage alone.
 
-With `refine` the prediction is the start of a few training steps on the passage's items, instead of the common start
-that `static` trains from.
+With `refine` the prediction is the start of a few steps on the passage's items, each in closed form
+(`hypernet.solving`): it needs items, as training does, but none of its passes through the model.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..augment import Augmenter
+from ..errors import ConfigError
 from ..infer import Engine
+from ..infer.injection import stack
 from ..store import Collection
 from ..store.codec import check_dtype
 from ..types import Adapter, AdapterKey, Passage, Progress, TrainingItem
-from .hypernet import Predictor, Readings, load_hypernet, read
+from .hypernet import SHIPPED, Predictor, Readings, load_hypernet, read
+from .hypernet.direct import DirectBatch
+from .hypernet.examples import examples
+from .hypernet.solving import solved
+from .hypernet.tokens import TokenHypernet
 from .static import EncodeReport, StaticParameterizer, missing_passages
 from .task import task_adapter
-from .trainer import Failed, train
+from .trainer import Failed
 
-BATCH_PASSAGES = 4
+BATCH_PASSAGES = 16
 """Passages predicted together, and stored in one commit."""
 
 
@@ -34,7 +39,7 @@ class DynamicParameterizer:
     def __init__(
         self,
         engine: Engine,
-        hypernet: str | Path | Predictor,
+        hypernet: str | Path | Predictor = SHIPPED,
         *,
         refine: int = 0,
         augment: Augmenter | None = None,
@@ -44,13 +49,13 @@ class DynamicParameterizer:
 
         Args:
             engine: holds the base model.
-            hypernet: folder of a checkpoint, or a loaded one.
-            refine: training steps from each prediction on; 0: the prediction itself, which needs no items.
+            hypernet: folder of a checkpoint, or a loaded one; SHIPPED: the package's own for this base model.
+            refine: steps from each prediction on; 0: the prediction itself, which needs no items.
             augment: makes training items for refining; None takes the recipe's augmenter.
             storage: how adapters are stored: fp32, fp16, bf16, int8 or int4.
 
         Raises:
-            ConfigError: no checkpoint, or an unknown storage.
+            ConfigError: no checkpoint, an unknown storage, or nothing to refine: other layers than the last.
             MismatchError: the checkpoint is of another base model.
         """
         check_dtype(storage)
@@ -59,17 +64,26 @@ class DynamicParameterizer:
         name = self.predictor.recipe.name + (f"+{refine}" if refine else "")
         self.recipe = self.predictor.recipe.model_copy(update={"refine": refine, "name": name})
         self.layout = self.predictor.layout
+        network = self.predictor.network
+        if refine and (not isinstance(network, TokenHypernet) or len(self.layout.layers) > 1):
+            raise ConfigError(
+                "only adapters of the last layer's down_proj, of encoder tokens, can be refined; "
+                f"these are of {self.recipe.hypernet.encoder if self.recipe.hypernet else 'another'} and of "
+                f"{len(self.layout.layers)} layers: leave refine out"
+            )
         self._storage = storage
         self._static = StaticParameterizer(engine, self.recipe, augment=augment, storage=storage) if refine else None
 
     def predict(self, passages: Sequence[Passage]) -> np.ndarray:
         """Returns the adapter rows of passages, float32 [N, P]."""
-        assert self.recipe.hypernet
-        readings = read(self.engine.base, passages, self.recipe.hypernet.depths)
         with torch.inference_mode():
-            rows = self.predictor.network(Readings.of(readings, self.engine.base.device))
+            rows = self.predictor.network(self._readings(passages))
         found: np.ndarray = rows.numpy(force=True).astype(np.float32)
         return found
+
+    def _readings(self, passages: Sequence[Passage]) -> Readings:
+        assert self.recipe.hypernet
+        return Readings.of(self.engine.base, read(self.engine.base, passages, self.recipe.hypernet.depths))
 
     def encode(
         self, collection: Collection, passage_ids: Sequence[str] | None = None, *, progress: Progress | None = None
@@ -105,29 +119,43 @@ class DynamicParameterizer:
 
     def _adapters(self, collection: Collection, passages: Sequence[Passage]) -> tuple[list[Adapter | Failed], int]:
         """Returns an adapter for each passage, and how many items that took."""
-        started = time.perf_counter()
-        rows = self.predict(passages)
         if self._static:
             items = self._static.items(collection, passages)
-            return list(self.refined([(one, items[one.id]) for one in passages], rows)), sum(map(len, items.values()))
-        stats = {"steps": 0.0, "batch_seconds": time.perf_counter() - started}
-        keys = [AdapterKey(passage.id, self.engine.fingerprint, self.recipe.id) for passage in passages]
-        return [Adapter(key, row, self.layout, stats) for key, row in zip(keys, rows, strict=True)], 0
+            return self.refined([(one, items[one.id]) for one in passages]), sum(map(len, items.values()))
+        started = time.perf_counter()
+        rows = self.predict(passages)
+        return [self._adapter(one, row, started) for one, row in zip(passages, rows, strict=True)], 0
 
-    def refined(
-        self, pairs: Sequence[tuple[Passage, Sequence[TrainingItem]]], rows: np.ndarray
-    ) -> Iterator[Adapter | Failed]:
-        """Trains predicted rows [N, P] for the recipe's `refine` steps, each on all items of the passage.
+    def refined(self, pairs: Sequence[tuple[Passage, Sequence[TrainingItem]]]) -> list[Adapter | Failed]:
+        """Returns adapters predicted and then refined on the items of their passages, as many steps as asked for.
 
-        Reading the items' questions takes most of the time, however few are then used.
+        A passage without items comes back as Failed.
         """
-        start = {passage.id: row for (passage, _), row in zip(pairs, rows, strict=True)}
-        beneath = task_adapter(self.engine, self.recipe) if self.recipe.task else None
-        assert self.recipe.hypernet
-        settings = {"learning_rate": self.recipe.hypernet.refine_rate, "batch_items": 0}
-        recipe = self.recipe.model_copy(update=settings)
-        for made in train(self.engine.base, recipe, self.layout, pairs, beneath=beneath, start=start):
-            if isinstance(made, Adapter):
-                yield replace(made, key=replace(made.key, recipe=self.recipe.id))
-            else:
-                yield made
+        started, base, network = time.perf_counter(), self.engine.base, self.predictor.network
+        assert isinstance(network, TokenHypernet)
+        beneath = stack([task_adapter(self.engine, self.recipe)], base) if self.recipe.task else None
+        found = {one.passage.id: one for one in examples(base, self.recipe, self.layout, pairs, beneath)}
+        made: list[Adapter | Failed] = []
+        for passage, _ in pairs:
+            if passage.id not in found:
+                reason = "add items for it, or leave --refine out"
+                made.append(
+                    Failed(passage.id, f"passage {passage.id} ({passage.title!r}) has no training item; {reason}")
+                )
+                continue
+            with torch.no_grad():
+                predicted = network.cut(Readings.of(base, [found[passage.id].reading]))
+                batch = DirectBatch(base, self.layout, [found[passage.id]])
+                after = solved(batch, predicted, self.layout.scale, self.layout.rank, self.recipe.refine)
+                first, last = (float(batch.losses(factors)[0].mean()) for factors in (predicted, after))
+            row = after.rows()[0].numpy(force=True).astype(np.float32)
+            stats = {"steps": float(self.recipe.refine), "items": float(batch.items), "first_loss": first, "loss": last}
+            made.append(self._adapter(passage, row, started, stats))
+        return made
+
+    def _adapter(
+        self, passage: Passage, row: np.ndarray, started: float, stats: dict[str, float] | None = None
+    ) -> Adapter:
+        key = AdapterKey(passage.id, self.engine.fingerprint, self.recipe.id)
+        told = {"steps": 0.0, **(stats or {}), "batch_seconds": time.perf_counter() - started}
+        return Adapter(key, row, self.layout, told)

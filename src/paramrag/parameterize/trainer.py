@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,7 +133,6 @@ def train(
     *,
     memory: int = MEMORY,
     beneath: Injection | None = None,
-    start: Mapping[str, np.ndarray] | None = None,
     told: Told | None = None,
 ) -> Iterator[Adapter | Failed]:
     """Trains one adapter per passage, all at once; yields them in the order given.
@@ -144,8 +143,6 @@ def train(
     Args:
         memory: bytes to use beside the model; one sequence too long for it runs alone all the same.
         beneath: on, unchanged, under every adapter while it is trained, as it will be when it is used.
-        start: passage id -> row to start from, for the recipe's `refine` steps; None: the recipe's own start and
-            epochs.
         told: hears how training goes on.
     """
     results: dict[str, Adapter | Failed] = {}
@@ -155,7 +152,7 @@ def train(
             jobs.append((passage, sequences(base, recipe, passage, items)))
         except TrainingError as error:
             results[passage.id] = Failed(passage.id, str(error))
-    results |= train_sequences(base, recipe, layout, jobs, memory=memory, beneath=beneath, start=start, told=told)
+    results |= train_sequences(base, recipe, layout, jobs, memory=memory, beneath=beneath, told=told)
     for passage, _ in batch:
         yield results[passage.id]
 
@@ -168,7 +165,6 @@ def train_sequences(
     *,
     memory: int = MEMORY,
     beneath: Injection | None = None,
-    start: Mapping[str, np.ndarray] | None = None,
     told: Told | None = None,
 ) -> dict[str, Adapter | Failed]:
     """Trains one adapter per passage on sequences of its own, as `train` does; returns them by passage id."""
@@ -177,7 +173,7 @@ def train_sequences(
     for rate in (recipe.learning_rate, recipe.learning_rate / 4):
         left = [(passage, examples) for passage, examples in jobs if passage.id not in results]
         for together in by_memory(base, left, memory // 2):
-            results |= _Run(base, recipe, layout, together, rate, tokens, beneath, start, told).run()
+            results |= _Run(base, recipe, layout, together, rate, tokens, beneath, told).run()
     for passage, _ in jobs:
         if passage.id not in results:
             results[passage.id] = Failed(
@@ -200,7 +196,6 @@ class _Run:
         learning_rate: float,
         tokens: int,
         beneath: Injection | None,
-        start: Mapping[str, np.ndarray] | None,
         told: Told | None,
     ) -> None:
         self._base, self._recipe, self._layout, self._rate = base, recipe, layout, learning_rate
@@ -211,12 +206,11 @@ class _Run:
                 passage,
                 examples,
                 np.random.default_rng([recipe.seed, int(content_hash(passage.id, length=15), 16)]),
-                steps=_steps(recipe, len(examples)) if start is None else recipe.refine,
+                steps=_steps(recipe, len(examples)),
             )
             for passage, examples in jobs
         ]
-        fresh = initial_row(layout, recipe.seed)
-        rows = [fresh if start is None else start[job.passage.id] for job in self._jobs]
+        rows = [initial_row(layout, recipe.seed)] * len(self._jobs)
         self._rows = torch.from_numpy(np.stack(rows)).to(base.device)
         self._optimizer = StackedAdamW(self._rows, weight_decay=recipe.weight_decay, clip=recipe.clip)
         self._active = list(range(len(self._jobs)))  # job numbers, one per row of the parameter

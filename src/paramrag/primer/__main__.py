@@ -1,6 +1,7 @@
 """Trains the adapters that the package ships, and writes them into it: `python -m paramrag.primer [writer] [task]`.
 
 Needed only when the primer, or how it is learnt from, changes. Takes about half an hour on two cores.
+`python -m paramrag.primer hypernet FOLDER` takes in what `paramrag dynamic train --out FOLDER` wrote.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from rich.progress import Progress
 from ..config import load_recipe
 from ..infer import Engine
 from ..parameterize import task, writing
+from ..parameterize.hypernet import checkpoint
 from ..parameterize.model_adapter import ship
 from . import primer
 
@@ -23,7 +25,11 @@ MODEL = "smollm2-135m-instruct"
 def main() -> None:
     """Trains what is named, or both."""
     wanted = sys.argv[1:] or ["writer", "task"]
-    engine, folder, console = Engine(MODEL), Path(__file__).parent / "adapters", Console(stderr=True)
+    console = Console(stderr=True)
+    if wanted[0] == "hypernet":
+        console.print(checkpoint.ship(Path(wanted[1]), Path(__file__).parent / "hypernets"))
+        return
+    engine, folder = Engine(MODEL), Path(__file__).parent / "adapters"
     folder.mkdir(exist_ok=True)
     with Progress(console=console) as bars:
         bar = bars.add_task("learn")

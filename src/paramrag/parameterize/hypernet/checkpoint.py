@@ -11,23 +11,28 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import nn
 
 from ...config import Recipe, parse_recipe
 from ...errors import ConfigError, MismatchError
 from ...infer import Engine
 from ...store.layout import AdapterLayout
-from .attention import AttentionHypernet
 from .published import LastTokenHypernet
+from .tokens import TokenHypernet
 
-VERSION = 1
-_ENCODERS: dict[str, type[AttentionHypernet | LastTokenHypernet]] = {
-    "attention": AttentionHypernet,
+SHIPPED = "shipped"
+"""In place of a folder: the hypernetwork that comes with the package."""
+VERSION = 2
+Network = TokenHypernet | LastTokenHypernet
+_ENCODERS: dict[str, type[Network]] = {
+    "tokens": TokenHypernet,
     "last-token": LastTokenHypernet,
 }
 
@@ -36,7 +41,7 @@ _ENCODERS: dict[str, type[AttentionHypernet | LastTokenHypernet]] = {
 class Predictor:
     """A trained hypernetwork, ready to predict."""
 
-    network: nn.Module
+    network: Network
     """Readings -> adapter rows [N, P]."""
     recipe: Recipe
     """Of the adapters it predicts: what it was trained under, with its own hash in it."""
@@ -46,7 +51,7 @@ class Predictor:
     """Fingerprint of the base model."""
 
 
-def fresh_network(engine: Engine, recipe: Recipe) -> nn.Module:
+def fresh_network(engine: Engine, recipe: Recipe) -> Network:
     """Returns an untrained hypernetwork.
 
     Raises:
@@ -77,15 +82,36 @@ def save_hypernet(folder: Path, engine: Engine, recipe: Recipe, network: nn.Modu
     scratch.replace(folder / "hypernet.safetensors")
 
 
+def ship(folder: Path, into: Path) -> Path:
+    """Copies a checkpoint as the package ships it, in half precision; returns the folder."""
+    about = json.loads((folder / "hypernet.json").read_text("utf-8"))
+    to = into / str(about["base"])
+    to.mkdir(parents=True, exist_ok=True)
+    (to / "hypernet.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+    tensors = load_file(folder / "hypernet.safetensors")
+    save_file({name: tensor.half() for name, tensor in tensors.items()}, to / "hypernet.safetensors")
+    return to
+
+
 def load_hypernet(folder: str | Path, engine: Engine) -> Predictor:
     """Reads a checkpoint.
+
+    Args:
+        folder: where it is; SHIPPED: the one that comes with the package for this base model.
 
     Raises:
         ConfigError: there is none, or it cannot be read.
         MismatchError: it was trained for another base model.
     """
-    folder = Path(folder)
-    described, weights = folder / "hypernet.json", folder / "hypernet.safetensors"
+    found_in: Path | Traversable = Path(folder)
+    if str(folder) == SHIPPED:
+        found_in = resources.files("paramrag.primer") / "hypernets" / engine.fingerprint
+        if not found_in.is_dir():
+            raise ConfigError(
+                f"no hypernetwork is shipped for {engine.base.name} ({engine.fingerprint}); train one with "
+                "`paramrag dynamic train --out HYPERNET`, and give its folder"
+            )
+    described, weights = found_in / "hypernet.json", found_in / "hypernet.safetensors"
     if not (described.is_file() and weights.is_file()):
         raise ConfigError(
             f"no hypernetwork in {str(folder)!r}: expected hypernet.json and hypernet.safetensors, as "
@@ -98,7 +124,8 @@ def load_hypernet(folder: str | Path, engine: Engine) -> Predictor:
                 f"{described} has version {about['version']}, this program reads version {VERSION}; train it again"
             )
         base, base_name, recipe = about["base"], about["base_name"], about["recipe"]
-        tensors = load_file(weights)
+        content = weights.read_bytes()
+        tensors = load(content)
     except (json.JSONDecodeError, KeyError, TypeError, SafetensorError) as error:
         raise ConfigError(f"the hypernetwork in {str(folder)!r} is damaged ({error}); train it again") from error
     if base != engine.fingerprint:
@@ -111,9 +138,9 @@ def load_hypernet(folder: str | Path, engine: Engine) -> Predictor:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ConfigError(f"{weights} does not fit the recipe in {described.name}: {error}; train it again") from error
+        raise ConfigError(f"{weights} does not fit the recipe in hypernet.json: {error}; train it again") from error
     network.eval().requires_grad_(False)
-    checkpoint = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+    checkpoint = hashlib.sha256(content).hexdigest()[:12]
     return Predictor(network, found.model_copy(update={"checkpoint": checkpoint}), engine.layout(found), base)
 
 

@@ -11,13 +11,14 @@ K candidate tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from ...models import BaseModel
 from ...store.layout import AdapterLayout
 from .examples import Example
+from .factors import Factors
 from .reading import Readings
 
 LEAST_REST = 1e-6
@@ -27,54 +28,59 @@ LEAST_REST = 1e-6
 class DirectBatch:
     """Passages whose answers can be tried under any adapters, from the traces alone."""
 
+    inner: torch.Tensor
+    """Input of down_proj at every label, float32 [M, L, I]."""
+    final: torch.Tensor
+    """Output of the last layer there, float32 [M, D]."""
+
     @torch.no_grad()
     def __init__(self, base: BaseModel, layout: AdapterLayout, batch: Sequence[Example]) -> None:
         """Joins traces; candidates are their labels, the tokens of the passages, and what the base finds likely."""
         self._base, self._layout = base, layout
         traces = [example.traces for example in batch]
         device = base.device
-        self.readings = Readings.of([example.reading for example in batch], device)
+        self.readings = Readings.of(base, [example.reading for example in batch])
         self.count, self.items = len(batch), sum(len(example.items) for example in batch)
         labels = torch.cat([one.labels for one in traces]).to(device)
         likely = torch.cat([one.likely.flatten() for one in traces]).to(device)
-        self._candidates_K = torch.unique(torch.cat([labels, likely, self.readings.ids[self.readings.mask]]))
+        self._candidates_K = torch.unique(torch.cat([labels, likely, self.readings.tokens()]))
         number = torch.full((base.model.get_output_embeddings().weight.shape[0],), -1, device=device)
         number[self._candidates_K] = torch.arange(len(self._candidates_K), device=device)
         self._labels_M = number[labels]
         offsets = torch.tensor([0, *(len(example.items) for example in batch)]).cumsum(0)
         self._owners_M = torch.cat([one.owners + offsets[at] for at, one in enumerate(traces)]).to(device)
         self._counts = [len(one.labels) for one in traces]
-        self._inner_MLI = torch.cat([one.inner for one in traces]).to(device, torch.float32)
-        self._final_MD = torch.cat([one.final for one in traces]).to(device)
+        self.inner = torch.cat([one.inner for one in traces]).to(device, torch.float32)
+        self.final = torch.cat([one.final for one in traces]).to(device)
         mass_M = torch.cat([one.mass for one in traces]).to(device)
-        known_M = self._logits(self._final_MD).logsumexp(-1)
+        known_M = self._logits(self.final).logsumexp(-1)
         self._rest_M = mass_M + (1 - (known_M - mass_M).exp()).clamp(min=LEAST_REST).log()
 
-    def pieces(self) -> Iterator[DirectBatch]:
-        """Yields itself: it is small enough to run at once."""
-        yield self
-
-    def losses(self, rows: torch.Tensor, shift: int = 0, beside: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    def losses(self, factors: Factors, shift: int = 0, beside: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns each item's loss, mean over its labels, and that of its worst label, both [n].
 
         Args:
-            rows: adapters of the batch's passages [N, P].
+            factors: of the batch's passages.
             shift: give each passage the adapter of the passage so many places further.
             beside: add the adapter of the passage so many places further; 0: none.
         """
-        a_NLrI, b_NLrD = self._layout.views(rows)["down_proj"]
+        a_NLCd, b_NLCD = factors.a.unbind(0), factors.b.unbind(0)
         added = []
-        for at, inner_mLI in enumerate(torch.split(self._inner_MLI, self._counts)):
+        for at, seen_mLd in enumerate(torch.split(factors.seen(self.inner), self._counts)):
             of = [(at + step) % self.count for step in ([shift, beside] if beside else [shift])]
-            reduced = (torch.einsum("mli,lri->mlr", inner_mLI, a_NLrI[one]) for one in of)
-            added.append(sum(torch.einsum("mlr,lrd->md", r, b_NLrD[one]) for r, one in zip(reduced, of, strict=True)))
-        logits_MK = self._logits(self._final_MD + self._layout.scale * torch.cat(added))  # type: ignore[arg-type]
-        total_M = torch.logaddexp(logits_MK.logsumexp(-1), self._rest_M)
-        nll_M = total_M - logits_MK.gather(1, self._labels_M[:, None])[:, 0]
-        zeros = torch.zeros(self.items, device=rows.device)
+            agreed = (torch.einsum("mld,lcd->mlc", seen_mLd, a_NLCd[one]) for one in of)
+            added.append(sum(torch.einsum("mlc,lcd->md", c, b_NLCD[one]) for c, one in zip(agreed, of, strict=True)))
+        nll_M = self.nll(self.final + self._layout.scale * torch.cat(added))  # type: ignore[arg-type]
+        zeros = torch.zeros(self.items, device=nll_M.device)
         labels = zeros.index_add(0, self._owners_M, torch.ones_like(nll_M))
         mean = zeros.index_add(0, self._owners_M, nll_M) / labels
         return mean, zeros.scatter_reduce(0, self._owners_M, nll_M, "amax")
+
+    def nll(self, states_MD: torch.Tensor) -> torch.Tensor:
+        """Returns the loss of each label [M] at states before the final norm, in nats."""
+        logits_MK = self._logits(states_MD)
+        total_M = torch.logaddexp(logits_MK.logsumexp(-1), self._rest_M)
+        return total_M - logits_MK.gather(1, self._labels_M[:, None])[:, 0]
 
     def _logits(self, states_MD: torch.Tensor) -> torch.Tensor:
         return self._base.head(states_MD.to(self._base.dtype), tokens=self._candidates_K).float()

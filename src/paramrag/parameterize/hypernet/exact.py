@@ -34,7 +34,7 @@ class ExactBatch:
         beneath: BatchFactors | None,
     ) -> None:
         """Reads the questions, once."""
-        self.readings = Readings.of([example.reading for example in batch], base.device)
+        self.readings = Readings.of(base, [example.reading for example in batch])
         self.count = len(batch)
         made = [sequences(base, recipe, example.passage, example.items) for example in batch]
         limit = 1 if recipe.training_set == "prag" else None  # DyPRAG's code takes the first sequence of a passage

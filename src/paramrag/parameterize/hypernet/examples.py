@@ -31,6 +31,8 @@ LIKELY = 16
 """The base model's likeliest tokens that are kept at each label."""
 MAX_LABELS = 12
 """Items with longer answers are left out: they cost most and are hardest."""
+KINDS = ("qa", "cloze")
+"""Of items that are learnt from, the better first."""
 CONTEXT_TOKENS = 4096
 TAIL_ROWS = 32
 
@@ -66,12 +68,15 @@ class Example:
 def chosen_items(
     base: BaseModel, passage: Passage, items: Sequence[TrainingItem], count: int, seed: int
 ) -> list[TrainingItem]:
-    """Returns up to `count` valid items, one for each answer, in one of the wordings that it is asked in."""
+    """Returns up to `count` valid items, one for each answer: one of the questions for it, else one of the clozes."""
     random = np.random.default_rng([seed, int(content_hash(passage.id, length=15), 16)])
     by_answer: dict[str, list[TrainingItem]] = {}
     for item in validate(items, passage)[0]:
-        if item.kind == "qa" and len(base.tokenizer(item.answer).input_ids) < MAX_LABELS:
+        if item.kind in KINDS and len(base.tokenizer(item.answer).input_ids) < MAX_LABELS:
             by_answer.setdefault(item.answer, []).append(item)
+    for answer, wordings in by_answer.items():
+        best = min(KINDS.index(item.kind) for item in wordings)
+        by_answer[answer] = [item for item in wordings if item.kind == KINDS[best]]
     answers = list(by_answer)
     drawn = [by_answer[answers[at]] for at in random.permutation(len(answers))[:count]]
     return [wordings[int(random.integers(len(wordings)))] for wordings in drawn]

@@ -15,6 +15,7 @@ from torch import nn
 from ...config import Hypernet
 from ...models import BaseModel
 from ...store.layout import AdapterLayout
+from .factors import Factors
 from .reading import Readings
 
 START_STD = 1e-7
@@ -40,6 +41,10 @@ class LastTokenHypernet(nn.Module):
             self.first[name] = weights(layers, model_width + 1, settings.width)
             self.second[name] = weights(layers, settings.width, layout.rank * block.shape[2])
         self.register_buffer("numbers", torch.tensor(layout.layers, dtype=torch.float32))
+
+    def factors(self, readings: Readings) -> Factors:
+        """Returns the rows' own."""
+        return Factors.of(self._layout, self(readings))
 
     def forward(self, readings: Readings) -> torch.Tensor:
         """Returns adapter rows [N, P]."""

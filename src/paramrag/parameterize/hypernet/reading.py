@@ -3,19 +3,21 @@
 The base model is run no further than the deepest layer wanted. A passage's reading does not depend on the
 hypernetwork, so it is made once and kept, as fp16.
 
-Shapes: N passages, T tokens, S depths, D model width.
+Shapes: N passages, T tokens, S depths, C choices, D model width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 
 from ...models import BaseModel
 from ...types import Passage
+from .spelling import Choices, Spelling
 
 MAX_TOKENS = 512
 """Of one passage; longer ones are cut at the end."""
@@ -32,6 +34,32 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Slots:
+    """Tokens that answers may have, of passages side by side, padded at the end (`spelling.Choices`)."""
+
+    at: torch.Tensor
+    """Where in the passage, int64 [N, C]."""
+    tokens: torch.Tensor
+    """int64 [N, C]."""
+    before: torch.Tensor
+    """Token before; negative where there is none, int64 [N, C]."""
+    mask: torch.Tensor
+    """Where there is one, bool [N, C]."""
+
+    @classmethod
+    def of(cls, choices: Sequence[Choices], device: torch.device) -> Slots:
+        """Joins choices."""
+        at, tokens, before = (
+            torch.nn.utils.rnn.pad_sequence(
+                [torch.tensor(getattr(one, name), dtype=torch.long) for one in choices], batch_first=True
+            ).to(device)
+            for name in ("at", "tokens", "before")
+        )
+        counts = torch.tensor([len(one.at) for one in choices])
+        return cls(at, tokens, before, (torch.arange(at.shape[1]) < counts[:, None]).to(device))
+
+
+@dataclass(frozen=True, slots=True)
 class Readings:
     """Passages side by side, padded at the end."""
 
@@ -41,16 +69,33 @@ class Readings:
     """Where there is a token, bool [N, T]."""
     states: torch.Tensor
     """float32 [N, T, S, D]."""
+    first: Slots
+    """Tokens that may begin an answer."""
+    following: Slots
+    """Tokens that may follow another in one."""
 
     @classmethod
-    def of(cls, readings: Sequence[Reading], device: torch.device) -> Readings:
+    def of(cls, base: BaseModel, readings: Sequence[Reading]) -> Readings:
         """Joins readings."""
+        device, spelling = base.device, _spelling(base.tokenizer)
         pad = torch.nn.utils.rnn.pad_sequence
         ids = pad([reading.ids for reading in readings], batch_first=True)
         lengths = torch.tensor([len(reading.ids) for reading in readings])
         states = pad([reading.states.float() for reading in readings], batch_first=True)
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
-        return cls(ids.to(device), mask.to(device), states.to(device))
+        first, following = zip(*(spelling.choices(reading.ids.tolist()) for reading in readings), strict=True)
+        slots = Slots.of(first, device), Slots.of(following, device)
+        return cls(ids.to(device), mask.to(device), states.to(device), *slots)
+
+    def tokens(self) -> torch.Tensor:
+        """Returns the tokens of the passages and those that answers may have, int64, each at least once."""
+        slots = (self.first, self.following)
+        return torch.cat([self.ids[self.mask], *(one.tokens[one.mask] for one in slots)])
+
+
+@cache
+def _spelling(tokenizer: Any) -> Spelling:
+    return Spelling(tokenizer)  # what it learns of words is kept
 
 
 class _Deep(Exception):

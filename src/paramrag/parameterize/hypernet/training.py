@@ -33,7 +33,6 @@ from ...infer.injection import stack
 from ...store.layout import AdapterLayout
 from ...types import Progress, content_hash
 from ..task import task_adapter
-from .attention import AttentionHypernet
 from .checkpoint import Predictor, all_finite, fresh_network, save_hypernet
 from .corpus import Corpus, Pairs, corpus
 from .direct import DirectBatch
@@ -41,6 +40,7 @@ from .exact import ExactBatch
 from .examples import Example
 from .heldout import HeldOut, Measured
 from .imitation import Imitation
+from .tokens import TokenHypernet
 
 if TYPE_CHECKING:
     from ...analyze.collapse import CollapseReport
@@ -52,6 +52,8 @@ EXACT_RATE = 0.3
 """Learning rate of the exact phase, of the peak: it corrects what the direct one has learnt."""
 SIZES_RATE = 12.0
 """That of the few numbers that say how much of a part is used, of the others'."""
+ALIKE_STEPS = 16
+"""Steps whose passages are sorted by length before they are shared out."""
 CHECK_STEPS = {"direct": 100, "exact": 10}
 """Steps between two checks on held-out passages."""
 
@@ -123,6 +125,7 @@ class HyperTraining:
         given: Pairs = (),
         *,
         start: Predictor | None = None,
+        workers: int | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Makes what is learnt from, or finds it.
@@ -133,6 +136,7 @@ class HyperTraining:
             out: folder of the checkpoint; a training that was interrupted there goes on.
             given: passages with training items to learn from, beside invented ones.
             start: a hypernetwork of the same shape to go on from, instead of random weights.
+            workers: processes that read passages; None takes one a core on CPU, as memory allows.
 
         Raises:
             ConfigError: the recipe has no hypernet section, there is nothing to learn from, or the folder holds another
@@ -152,7 +156,9 @@ class HyperTraining:
                     f"the hypernetwork to start from has another shape: {error}; take its recipe, or start anew"
                 ) from error
         self._claim(given, start.recipe.checkpoint if start else "")
-        self._corpus: Corpus = corpus(engine, recipe, given, self._folder / "examples", progress)
+        self._corpus: Corpus = corpus(
+            engine, recipe, given, self._folder / "examples", workers=workers, progress=progress
+        )
         if len(self._corpus.train) < 2 or len(self._corpus.held) < 2:
             raise ConfigError(
                 f"{len(self._corpus.train)} passages with items to learn from and {len(self._corpus.held)} held out; "
@@ -215,39 +221,30 @@ class HyperTraining:
                 started, losses = time.perf_counter(), []
 
     def _members(self, step: int) -> list[Example]:
-        """Returns the passages of a step: every epoch goes through all of them, in an order of its own."""
+        """Returns the passages of a step: every epoch goes through all of them, in an order of its own.
+
+        Of some steps' passages, those of like length go together: padding costs as much as tokens.
+        """
         epoch, at = divmod(step, self._epoch_steps)
         salt = {"direct": 0, "exact": 1}[self._state.phase]
-        order = np.random.default_rng([self._recipe.seed, salt, epoch]).permutation(len(self._corpus.train))
+        random = np.random.default_rng([self._recipe.seed, salt, epoch])
+        order = random.permutation(len(self._corpus.train))
         size = min(self._settings.batch_passages, len(order))
-        return [self._corpus.train[number] for number in order[at * size : (at + 1) * size]]
+        first = at // ALIKE_STEPS * ALIKE_STEPS
+        steps = min(ALIKE_STEPS, self._epoch_steps - first)
+        among = sorted(
+            order[first * size : (first + steps) * size], key=lambda one: len(self._corpus.train[one].reading.ids)
+        )
+        turn = np.random.default_rng([self._recipe.seed, salt, epoch, first]).permutation(steps)[at - first]
+        return [self._corpus.train[number] for number in among[turn * size : (turn + 1) * size]]
 
     def _step(self, members: Sequence[Example], total: int) -> float:
         settings, state = self._settings, self._state
         self._set_rate(total)
         random = np.random.default_rng([self._recipe.seed, state.step, 2])
-        batch: DirectBatch | ExactBatch
-        if state.phase == "direct":
-            batch = DirectBatch(self._engine.base, self._layout, members)
-        else:
-            batch = ExactBatch(self._engine.base, self._recipe, self._layout, members, self._beneath)
-        shift = int(random.integers(1, batch.count)) if batch.count > 1 else 0
+        shift = int(random.integers(1, len(members))) if len(members) > 1 else 0
         beside = shift if shift and random.random() < settings.distractors else 0
-        predicted = self._network(batch.readings)
-        rows = predicted.detach().requires_grad_(True)
-        told = 0.0
-        for piece in batch.pieces():
-            own, _ = piece.losses(rows, beside=beside)
-            wanted = own.sum()
-            if settings.contrast_weight and shift:
-                other, _ = piece.losses(rows, shift)
-                wanted = wanted + settings.contrast_weight * (settings.margin - (other - own)).relu().sum()
-            torch.autograd.backward(wanted / batch.items)
-            told += float(own.detach().sum()) / batch.items
-        if self._imitation:
-            torch.autograd.backward(self._imitation.loss(members, rows))
-        assert rows.grad is not None
-        torch.autograd.backward(predicted, rows.grad)
+        told = (self._direct if state.phase == "direct" else self._exact)(members, shift, beside)
         if settings.clip:
             torch.nn.utils.clip_grad_norm_(self._network.parameters(), settings.clip)
         self._optimizer.step()
@@ -259,6 +256,38 @@ class HyperTraining:
             )
         return told
 
+    def _direct(self, members: Sequence[Example], shift: int, beside: int) -> float:
+        """Sends the gradient of a batch back; returns its loss."""
+        batch = DirectBatch(self._engine.base, self._layout, members)
+        wanted, told = self._wanted(batch, self._network.factors(batch.readings), shift, beside)
+        torch.autograd.backward(wanted / batch.items)
+        return told / batch.items
+
+    def _exact(self, members: Sequence[Example], shift: int, beside: int) -> float:
+        """The same through the model, in pieces: the network is gone back through once."""
+        batch = ExactBatch(self._engine.base, self._recipe, self._layout, members, self._beneath)
+        predicted = self._network(batch.readings)
+        rows = predicted.detach().requires_grad_(True)
+        total = 0.0
+        for piece in batch.pieces():
+            wanted, told = self._wanted(piece, rows, shift, beside)
+            torch.autograd.backward(wanted / batch.items)
+            total += told
+        if self._imitation:
+            torch.autograd.backward(self._imitation.loss(members, rows))
+        assert rows.grad is not None
+        torch.autograd.backward(predicted, rows.grad)
+        return total / batch.items
+
+    def _wanted(self, tried: Any, given: Any, shift: int, beside: int) -> tuple[torch.Tensor, float]:
+        """Returns what is minimised, summed over items, and the answer loss in it."""
+        own, _ = tried.losses(given, beside=beside)
+        wanted = own.sum()
+        if self._settings.contrast_weight and shift:
+            other, _ = tried.losses(given, shift)
+            wanted = wanted + self._settings.contrast_weight * (self._settings.margin - (other - own)).relu().sum()
+        return wanted, float(own.detach().sum())
+
     def _set_rate(self, total: int) -> None:
         step, peak = self._state.step, self._settings.learning_rate
         if self._state.phase == "exact" and self._settings.direct_epochs:
@@ -269,16 +298,17 @@ class HyperTraining:
             group["lr"] = peak * rising * falling * group["factor"]
 
     def _groups(self) -> list[dict[str, Any]]:
-        sizes = [own for name, own in self._network.named_parameters() if name.endswith((".mixed", ".copied"))]
-        others = [own for name, own in self._network.named_parameters() if not name.endswith((".mixed", ".copied"))]
+        sizes = [own for name, own in self._network.named_parameters() if name.endswith(("mixed", "copied", "keyed"))]
+        others = [
+            own for name, own in self._network.named_parameters() if not name.endswith(("mixed", "copied", "keyed"))
+        ]
         return [{"params": others, "factor": 1.0}, {"params": sizes, "factor": SIZES_RATE}]
 
     def _prepare(self) -> None:
         """Tells the network how large inner activations are: their spread over the first passages' answers."""
         network = self._network
-        if self._fresh and isinstance(network, AttentionHypernet) and "down_proj" in self._recipe.modules:
-            inner_MLI = torch.cat([example.traces.inner.float() for example in self._corpus.train[:200]])
-            network.set_scales(inner_MLI.std(0) + 1e-3)
+        if self._fresh and isinstance(network, TokenHypernet):
+            network.prepare(self._corpus.train[:800])
 
     # On disk
 
