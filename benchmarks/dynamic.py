@@ -8,16 +8,18 @@ for recipe dyprag-paper. Collection and adapters are kept in --work, so that an 
 
 Invented people (phantomwiki): each is asked for facts of the passage in wordings that no hypernetwork was trained on,
 and the file's own questions about one person are asked too. Closed book under the own predicted adapter (`dyp-own`),
-that of another person (`dyp-swapped`), the trained one (`p-own`), and predicted ones refined for 2 to 32 steps on
-items by rules; then as a pipeline asks, with BM25's three passages: in the prompt (`t-rag`), also with the task adapter
-(`t-rag task`), one by one (`t-rag-late`), as predicted adapters (`dyp-rag`), and as both (`dypt-rag`,
-`dypt-rag-late`). PopQA: the latter six. Geometry: whole updates of the people's adapters. AUROC: a pair of passages is
-relevant if both are of one article (arXiv 2510.12668, sec. 4), of SQuAD; also with each person cut into two passages.
+that of another person (`dyp-swapped`), the trained one (`p-own`), predicted ones refined for 1 to 4 steps on items by
+rules, and what such steps give without a prediction (`nothing-own`); then as a pipeline asks, with BM25's three
+passages: in the prompt (`t-rag`), also with the task adapter (`t-rag task`), one by one (`t-rag-late`), as predicted
+adapters (`dyp-rag`), and as both (`dypt-rag`, `dypt-rag-late`). PopQA: the latter six. Geometry: whole updates of the
+people's adapters. AUROC: a pair of passages is relevant if both are of one article (arXiv 2510.12668, sec. 4), of
+SQuAD; also with each person cut into two passages.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import re
 import tempfile
@@ -39,13 +41,14 @@ from paramrag.evaluate import Question, load_questions, metric
 from paramrag.evaluate.statistics import bootstrap_mean, paired_difference
 from paramrag.models import prompt_ids
 from paramrag.parameterize import DynamicParameterizer, task_adapter
+from paramrag.parameterize.hypernet import Predictor
 from paramrag.store.layout import AdapterLayout
 from paramrag.types import Injection
 
 TOP_K = 3
 BATCH = 16
 ANSWER_TOKENS = 24
-STEPS = (2, 4, 8, 16, 32)
+STEPS = (1, 2, 4)
 ARTICLES, OF_ARTICLE = 12, 3
 """Articles for the AUROC, and passages of each."""
 FACTS = 4
@@ -127,6 +130,16 @@ class Rows:
         """The weighted sum of the passages' adapters, on top of the task adapter if they were made so."""
         rows = np.stack([self._rows[passage.id] for passage in passages])
         return join([self._beneath, concat(self._layout, rows, weights, self._recipe.activation)])
+
+
+def silent(predictor: Predictor) -> Predictor:
+    """A hypernetwork that predicts adapters without effect: what do steps do without its prediction?"""
+    network = copy.deepcopy(predictor.network)
+    for name, parameter in network.named_parameters():
+        if name.endswith(("copied", "mixed", "common_b")):
+            parameter.data.zero_()
+    recipe = predictor.recipe.model_copy(update={"checkpoint": "nothing"})
+    return replace(predictor, network=network, recipe=recipe)
 
 
 def gather(collection: Collection, engine: Engine, recipe: Recipe, passages: Iterable[Passage]) -> Rows:
@@ -229,6 +242,10 @@ def measure(arguments: argparse.Namespace, work: Path, show: Callable[[str], Non
         encode(f"predict + {steps}", refining)
         refined = gather(collection, engine, refining.recipe, chosen)
         ask(f"dyp-own + {steps}", asked, lambda one, refined=refined: ([], refined.injection([one.own], [1.0])))
+    control = DynamicParameterizer(engine, silent(dynamic.predictor), refine=STEPS[-1])
+    encode(f"nothing + {STEPS[-1]}", control)
+    unaided = gather(collection, engine, control.recipe, chosen)
+    ask(f"nothing-own + {STEPS[-1]}", asked, lambda one: ([], unaided.injection([one.own], [1.0])))
     sets: dict[str, tuple[Collection, list[Asked]]] = {"phantomwiki": (collection, asked)}
     popqa = [question for question in load_questions(arguments.data / "popqa.jsonl") if question.gold_ids]
     pages = Collection.open(work / "popqa")
