@@ -186,6 +186,7 @@ def geometry(
         "effective_rank": round(whole.effective_rank, 2),
         "distance_from_mean": round(float(whole.distance_from_mean.mean()), 4),
         "auroc": None if told.auroc is None else round(told.auroc, 4),
+        "auroc_from_mean": None if told.auroc_from_mean is None else round(told.auroc_from_mean, 4),
         "auroc_halves_of_people": None if split.auroc is None else round(split.auroc, 4),
         "alarms": list(whole.alarms),
     }
@@ -252,7 +253,7 @@ def measure(arguments: argparse.Namespace, work: Path, show: Callable[[str], Non
     popqa = popqa[: arguments.questions]
     pages.add(list({judged.passage.id: judged.passage for one in popqa for judged in one.passages}.values()))
     sets["popqa"] = (pages, [Asked(one, next(j.passage for j in one.passages if j.gold)) for one in popqa])
-    for name, (source, questions) in sets.items():
+    for name, (source, questions) in sets.items() if arguments.questions else ():
         some = questions[: arguments.questions]
         found_ids = {hit.passage.id for one in some for hit in source.search(one.question.question, TOP_K)}
         DynamicParameterizer(engine, dynamic.predictor).encode(source, sorted(found_ids))
@@ -334,7 +335,7 @@ def bars(
     static = float(np.mean(scores["p-own"]))
     share = float(np.mean(scores["dyp-own"])) / static if static else 0.0
     made.append(_bar("DyP-RAG / static P-RAG HasAnswer, unseen people", share, 0.5))
-    for name in ("phantomwiki", "popqa"):
+    for name in [name for name in ("phantomwiki", "popqa") if f"{name} t-rag" in scores]:
         for way in ("dypt-rag", "dypt-rag-late"):
             gain = paired_difference(scores[f"{name} t-rag"], scores[f"{name} {way}"])
             made.append(_bar(f"{name}: {way} minus t-rag, lower end of 95 %, points", 100 * gain.low, 0))
@@ -360,7 +361,7 @@ def main() -> None:
     parser.add_argument("--hypernet", type=Path, required=True)
     parser.add_argument("--baseline", type=Path)
     parser.add_argument("--people", type=int, default=24)
-    parser.add_argument("--questions", type=int, default=60, help="of each set, with text")
+    parser.add_argument("--questions", type=int, default=60, help="of each set, with text; 0: none")
     parser.add_argument("--recipe", default="default", help="of the trained adapters")
     parser.add_argument("--work", type=Path, help="keeps collections and adapters; a temporary one where not given")
     parser.add_argument("--json", action="store_true", help="one line")

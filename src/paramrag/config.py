@@ -92,7 +92,11 @@ class Hypernet(BaseModel):
     )
     learning_rate: float = Field(default=3e-3, gt=0, description="peak learning rate of AdamW")
     clip: float = Field(default=1.0, ge=0, description="gradient norm limit; 0: none")
-    patience: int = Field(default=6, ge=1, description="checks without a better held-out loss before it stops")
+    patience: int = Field(
+        default=6,
+        ge=1,
+        description="checks without more said, or the same with less loss, on held-out passages before it stops",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Hypernet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_equal_adapters_raise_every_geometric_alarm() -> None:
     assert found.mean_cosine == pytest.approx(1)
     assert found.effective_rank == pytest.approx(1)
     assert found.distance_from_mean.max() < 1e-6
-    assert found.auroc == pytest.approx(0.5)
+    assert found.auroc == found.auroc_from_mean == pytest.approx(0.5)
     assert len(found.alarms) == 3
 
 
@@ -69,13 +70,19 @@ def test_equals_the_dense_updates() -> None:
     stacked = np.stack(
         [np.concatenate([np.asarray(u).ravel() for u in dense_updates(LAYOUT, row).values()]) for row in rows]
     )
-    found = collapse(LAYOUT, rows)
+    found = collapse(LAYOUT, rows, list("aabbc"))
     values = np.linalg.svd(stacked, compute_uv=False) ** 2
     assert found.effective_rank == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-5)
     norms = np.linalg.norm(stacked, axis=1)
     wanted = np.linalg.norm(stacked - stacked.mean(0), axis=1) / norms
     np.testing.assert_allclose(found.distance_from_mean, wanted, rtol=1e-4)
-    assert found.auroc is None
+    assert collapse(LAYOUT, rows).auroc is None
+    apart = stacked - stacked.mean(0)
+    apart /= np.linalg.norm(apart, axis=1, keepdims=True)
+    alike, pairs = apart @ apart.T, list(combinations(range(5), 2))
+    same = [alike[i, j] for i, j in pairs if "aabbc"[i] == "aabbc"[j]]
+    others = [alike[i, j] for i, j in pairs if "aabbc"[i] != "aabbc"[j]]
+    assert found.auroc_from_mean == pytest.approx(np.mean([one > other for one in same for other in others]))
     json.dumps(found.to_json(), allow_nan=False)
 
 

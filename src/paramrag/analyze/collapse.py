@@ -35,6 +35,9 @@ MAX_AUROC = 0.55
 MIN_SWAP_POINTS = 2.0
 """Alarm: answering with another document's adapter costs fewer points of HasAnswer than this."""
 
+ROUNDING = 1e-9
+"""What is left, of an update's own size, where equal ones are taken from each other."""
+
 
 @dataclass(frozen=True, slots=True)
 class SwapTest:
@@ -62,6 +65,8 @@ class CollapseReport:
     """|dW_i - mean| / |dW_i|, float64 [N]: 0 if all are equal."""
     auroc: float | None
     """Relevant against irrelevant pairs; None without pairs of both kinds."""
+    auroc_from_mean: float | None
+    """The same of the updates less their mean, which tells no pair from another."""
     energies: np.ndarray
     """Eigenvalues as shares of their sum, descending, float64 [N]."""
     cosines: np.ndarray
@@ -98,6 +103,7 @@ class CollapseReport:
                 "max": float(self.distance_from_mean.max()),
             },
             "auroc": self.auroc,
+            "auroc_from_mean": self.auroc_from_mean,
             "energies": self.energies.tolist(),
             "swap": asdict(self.swap) if self.swap else None,
             "alarms": list(self.alarms),
@@ -125,16 +131,20 @@ def collapse(
     energies = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0)
     cosine = cosines(gram)
     own = np.diagonal(gram)
-    from_mean = np.sqrt(np.maximum(own - 2 * gram.mean(1) + gram.mean(), 0))
-    found: float | None = None
+    centred = gram - gram.mean(1)[:, None] - gram.mean(0) + gram.mean()
+    centred[np.abs(centred) < ROUNDING * own.mean()] = 0.0
+    from_mean = np.sqrt(np.maximum(np.diagonal(centred), 0))
+    whole: float | None = None
+    less_mean: float | None = None
     if documents is not None and 1 < len(set(documents)) < len(documents):
-        found = auroc(*pairs_of(cosine, documents))
+        whole, less_mean = (auroc(*pairs_of(found, documents)) for found in (cosine, cosines(centred)))
     return CollapseReport(
         n=len(rows),
         mean_cosine=float(cosine[np.triu_indices(len(rows), 1)].mean()),
         effective_rank=float(energies.sum() ** 2 / (energies**2).sum()),
         distance_from_mean=np.divide(from_mean, np.sqrt(own), out=np.zeros(len(rows)), where=own > 0),
-        auroc=found,
+        auroc=whole,
+        auroc_from_mean=less_mean,
         energies=energies / energies.sum(),
         cosines=cosine[np.triu_indices(len(rows), 1)],
         swap=swap,

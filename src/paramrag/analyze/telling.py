@@ -153,13 +153,18 @@ def tell_similarity(study: SimilarityStudy) -> Told:
     )  # fmt: skip
 
 
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def tell_collapse(report: CollapseReport) -> Told:
     """Tells whether adapters are all the same."""
     rows = [
         ("mean cosine of all pairs", f"{report.mean_cosine:.3f}"),
         ("effective rank", f"{report.effective_rank:.1f} of {report.n}"),
         ("distance from the mean, of an adapter's own size", f"{report.distance_from_mean.mean():.3f}"),
-        ("AUROC, one document against two", "-" if report.auroc is None else f"{report.auroc:.3f}"),
+        ("AUROC, one document against two", _share(report.auroc)),
+        ("the same of updates less their mean", _share(report.auroc_from_mean)),
     ]
     findings: tuple[Finding, ...] = ()
     if report.swap:

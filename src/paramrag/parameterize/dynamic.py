@@ -22,7 +22,7 @@ from ..store.codec import check_dtype
 from ..types import Adapter, AdapterKey, Passage, Progress, TrainingItem
 from .hypernet import SHIPPED, Predictor, Readings, load_hypernet, read
 from .hypernet.direct import DirectBatch
-from .hypernet.examples import examples
+from .hypernet.examples import examples, one_each
 from .hypernet.solving import solved
 from .hypernet.tokens import TokenHypernet
 from .static import EncodeReport, StaticParameterizer, missing_passages
@@ -129,12 +129,14 @@ class DynamicParameterizer:
     def refined(self, pairs: Sequence[tuple[Passage, Sequence[TrainingItem]]]) -> list[Adapter | Failed]:
         """Returns adapters predicted and then refined on the items of their passages, as many steps as asked for.
 
+        Of items with the same answer one is read: with a prediction beneath, more wordings add little (docs/log.md).
         A passage without items comes back as Failed.
         """
         started, base, network = time.perf_counter(), self.engine.base, self.predictor.network
         assert isinstance(network, TokenHypernet)
         beneath = stack([task_adapter(self.engine, self.recipe)], base) if self.recipe.task else None
-        found = {one.passage.id: one for one in examples(base, self.recipe, self.layout, pairs, beneath)}
+        some = [(passage, one_each(passage, items, self.recipe.seed)) for passage, items in pairs]
+        found = {one.passage.id: one for one in examples(base, self.recipe, self.layout, some, beneath)}
         made: list[Adapter | Failed] = []
         for passage, _ in pairs:
             if passage.id not in found:

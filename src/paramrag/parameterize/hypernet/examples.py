@@ -69,16 +69,25 @@ def chosen_items(
     base: BaseModel, passage: Passage, items: Sequence[TrainingItem], count: int, seed: int
 ) -> list[TrainingItem]:
     """Returns up to `count` valid items, one for each answer: one of the questions for it, else one of the clozes."""
+    short = [
+        item
+        for item in validate(items, passage)[0]
+        if item.kind in KINDS and len(base.tokenizer(item.answer).input_ids) < MAX_LABELS
+    ]
+    best: dict[str, int] = {}
+    for item in short:
+        best[item.answer] = min(best.get(item.answer, len(KINDS)), KINDS.index(item.kind))
+    return one_each(passage, [item for item in short if KINDS.index(item.kind) == best[item.answer]], seed)[:count]
+
+
+def one_each(passage: Passage, items: Sequence[TrainingItem], seed: int) -> list[TrainingItem]:
+    """Returns one item for each answer, in one of the wordings that it is asked in, in an order drawn."""
     random = np.random.default_rng([seed, int(content_hash(passage.id, length=15), 16)])
     by_answer: dict[str, list[TrainingItem]] = {}
-    for item in validate(items, passage)[0]:
-        if item.kind in KINDS and len(base.tokenizer(item.answer).input_ids) < MAX_LABELS:
-            by_answer.setdefault(item.answer, []).append(item)
-    for answer, wordings in by_answer.items():
-        best = min(KINDS.index(item.kind) for item in wordings)
-        by_answer[answer] = [item for item in wordings if item.kind == KINDS[best]]
+    for item in items:
+        by_answer.setdefault(item.answer, []).append(item)
     answers = list(by_answer)
-    drawn = [by_answer[answers[at]] for at in random.permutation(len(answers))[:count]]
+    drawn = [by_answer[answers[at]] for at in random.permutation(len(answers))]
     return [wordings[int(random.integers(len(wordings)))] for wordings in drawn]
 
 

@@ -6,7 +6,7 @@ phase each update is carried straight to the output (`direct`), in the second it
 another passage's by a margin: a hypernetwork that gives every passage the same adapter cannot satisfy it.
 
 Everything is decided by seed, epoch and step, and written down at every check: a killed training goes on as if it had
-not been. The checkpoint that did best on held-out passages is the one that is kept.
+not been. The checkpoint under which most held-out answers are said is the one that is kept.
 
 Shapes: N passages of a batch, P numbers per row.
 """
@@ -64,7 +64,7 @@ class _State:
 
     phase: str = "direct"
     step: int = 0  # of the phase
-    best: float = float("inf")  # held-out loss of the phase
+    best: list[float] = field(default_factory=lambda: [-1.0, 0.0])  # of the phase, on held-out passages: said, -loss
     stale: int = 0  # checks since
     seconds: float = 0.0
     curves: list[dict[str, Any]] = field(default_factory=list)
@@ -100,7 +100,7 @@ class TrainReport:
             return collapse(layout, self.measured.rows, swap=swap)
         count = len(self.measured.rows)
         zeros = np.zeros(count)
-        return CollapseReport(count, 1.0, 1.0, zeros, None, zeros, np.ones(count * (count - 1) // 2), swap)
+        return CollapseReport(count, 1.0, 1.0, zeros, None, None, zeros, np.ones(count * (count - 1) // 2), swap)
 
     def to_json(self) -> dict[str, Any]:
         """Returns all but the curves and rows."""
@@ -338,8 +338,10 @@ class HyperTraining:
         measured = held.measure(self._network)
         entry = {"phase": state.phase, "step": state.step, "seconds": round(state.seconds, 1), "loss": loss}
         state.curves.append(entry | measured.to_json())
-        if measured.loss < state.best:
-            state.best, state.stale = measured.loss, 0
+        # What is said decides: the loss grows where a few answers are surely wrong, while more and more are right.
+        reached = [float(measured.said.mean()), -measured.loss]
+        if reached > state.best:
+            state.best, state.stale = reached, 0
             save_hypernet(self._folder, self._engine, self._recipe, self._network)
         else:
             state.stale += 1
