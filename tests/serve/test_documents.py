@@ -221,7 +221,8 @@ def test_any_order_of_adding_removing_and_asking(server: Running) -> None:
 
 def test_a_hypernetwork_predicts_the_adapters_of_new_documents(tmp_path: Path) -> None:
     engine = Engine(tiny_base())
-    recipe = Recipe(layers="2-3", rank=1, hypernet=Hypernet(width=8, heads=2, blocks=1, basis=4))
+    small = Hypernet(width=8, heads=2, blocks=1, basis=4)
+    recipe = Recipe(layers="2-3", rank=1, modules=("down_proj",), hypernet=small)
     save_hypernet(tmp_path / "h", engine, recipe, fresh_network(engine, recipe))
     predictor = load_hypernet(tmp_path / "h", engine)
     collection = filled(tmp_path / "c", engine)

@@ -130,7 +130,7 @@ def run(
             show_yield(augment.report, console())
         show_report(report, console())
         if report.encoded:
-            mode = " --mode dypt-rag" if method is Method.dynamic else ""
+            mode = " --mode dypt-rag-late" if method is Method.dynamic else ""
             typer.echo(f'next: paramrag ask {directory} "your question"{mode}')
     if report.failed:
         raise typer.Exit(PARTLY if report.encoded or report.present else FAILED)

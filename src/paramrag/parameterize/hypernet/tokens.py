@@ -83,14 +83,16 @@ class TokenHypernet(nn.Module):
         """Takes note of inner activations where the model is about to speak, once, before training."""
         inner_MLI = torch.cat([example.traces.inner for example in examples]).to(self.whitener)
         labels = torch.cat([example.traces.labels for example in examples]).to(self.whitener.device)
-        owners = torch.cat([example.traces.owners for example in examples])
+        most = max(len(example.items) for example in examples)
+        owners = torch.cat([example.traces.owners + at * most for at, example in enumerate(examples)])
         follows = ((owners[1:] == owners[:-1]).nonzero()[:, 0] + 1).to(labels.device)
         before_MD = _rms(self._embedding[0][labels[follows - 1]].float())
-        gram = before_MD.T @ before_MD / len(before_MD) + RIDGE * torch.eye(before_MD.shape[1], device=labels.device)
+        count = max(1, len(before_MD))
+        gram = before_MD.T @ before_MD / count + RIDGE * torch.eye(before_MD.shape[1], device=labels.device)
         for layer, inner_MI in enumerate(inner_MLI.unbind(1)):
             self.whitener[layer] = _whitener(inner_MI, self.whitener.shape[1])
             seen_Md = inner_MI[follows] @ self.whitener[layer].T
-            found_Dd = torch.linalg.solve(gram, before_MD.T @ seen_Md / len(before_MD))
+            found_Dd = torch.linalg.solve(gram, before_MD.T @ seen_Md / count)
             self.following.before[layer].weight.copy_(found_Dd.T)  # type: ignore[operator]
 
     def factors(self, readings: Readings) -> Factors:

@@ -52,6 +52,8 @@ EXACT_RATE = 0.3
 """Learning rate of the exact phase, of the peak: it corrects what the direct one has learnt."""
 SIZES_RATE = 12.0
 """That of the few numbers that say how much of a part is used, of the others'."""
+PREPARED_WITH = 800
+"""Passages, at most, from which the network learns before training what inner activations look like."""
 ALIKE_STEPS = 16
 """Steps whose passages are sorted by length before they are shared out."""
 CHECK_STEPS = {"direct": 100, "exact": 10}
@@ -308,7 +310,7 @@ class HyperTraining:
         """Tells the network how large inner activations are: their spread over the first passages' answers."""
         network = self._network
         if self._fresh and isinstance(network, TokenHypernet):
-            network.prepare(self._corpus.train[:800])
+            network.prepare(self._corpus.train[:PREPARED_WITH])
 
     # On disk
 
