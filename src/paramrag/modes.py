@@ -24,12 +24,18 @@ class Mode:
     """Whether every source answers by itself, and the surest answer is given: late fusion (`Pipeline._apart`)."""
     parameterizer: Parameterizer = "static"
     """Who made these adapters: training, or a hypernetwork."""
+    strength: float = 1.0
+    """What adapters' weights are multiplied with."""
 
     @property
     def task(self) -> bool:
         """Whether it needs the task adapter under any recipe: passages that are read apart are also read with it."""
         return self.apart and self.text
 
+
+BESIDE_TEXT = 0.35
+"""Strength of predicted adapters in one prompt with text: they have learnt to speak without any, and at their full
+strength they talk over it (docs/log.md)."""
 
 MODES = {
     mode.name: mode
@@ -43,7 +49,7 @@ MODES = {
         Mode("pt-rag-late", text=True, weights=True, apart=True),
         Mode("dyp-rag", text=False, weights=True, parameterizer="dynamic"),
         Mode("dyp-rag-late", text=False, weights=True, parameterizer="dynamic", apart=True),
-        Mode("dypt-rag", text=True, weights=True, parameterizer="dynamic"),
+        Mode("dypt-rag", text=True, weights=True, parameterizer="dynamic", strength=BESIDE_TEXT),
         Mode("dypt-rag-late", text=True, weights=True, parameterizer="dynamic", apart=True),
     )
 }

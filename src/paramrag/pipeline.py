@@ -235,6 +235,7 @@ class Pipeline:
         counts = self._weights(question, for_text) if self.mode.apart else []
         if scales is None:
             weights = counts if self.mode.apart and adapted == for_text else self._weights(question, adapted)
+            weights = [weight * self.mode.strength for weight in weights]
         else:
             adapted = self._asked_for([key for key, scale in scales.items() if scale], [*for_text, *adapted])
             weights = [scales[hit.passage.id] for hit in adapted]

@@ -373,7 +373,7 @@ def test_invented_passages_hold_their_answers_and_repeat_by_seed() -> None:
 
 
 def test_modes_inject_adapters_of_their_own_kind_alone(checkpoint: Path, tmp_path: Path) -> None:
-    from paramrag.modes import weights_alone
+    from paramrag.modes import BESIDE_TEXT, weights_alone
     from paramrag.pipeline import Pipeline
 
     engine = Engine(tiny_base())
@@ -383,12 +383,15 @@ def test_modes_inject_adapters_of_their_own_kind_alone(checkpoint: Path, tmp_pat
     parameterizer.encode(collection)
     assert weights_alone(parameterizer.recipe) == "dyp-rag"
     assert weights_alone(TINY) == "p-rag"
+    weights = []
     for mode, in_text in (("dyp-rag", False), ("dypt-rag", True)):
         answer = Pipeline(collection, engine, mode, recipe=parameterizer.recipe, max_new_tokens=2).ask(
             "When was Orrin built?"
         )
         assert answer.used[0].in_text == in_text
         assert answer.used[0].adapter
+        weights.append(answer.used[0].weight)
+    assert weights[1] == pytest.approx(BESIDE_TEXT * weights[0])
     with pytest.raises(
         ConfigError, match="injects trained adapters, those of recipe 'tiny' are predicted; use mode dyp-rag"
     ):
