@@ -3,8 +3,9 @@
     python benchmarks/dynamic.py --data DIR --hypernet H [--baseline H0] [--people 24] [--questions 60]
                                  [--recipe default] [--work DIR] [--json]
 
-DIR holds phantomwiki.jsonl, popqa.jsonl and squad_xquad_en.jsonl. H is what `paramrag dynamic train` wrote, H0 the same
-for recipe dyprag-paper. Collection and adapters are kept in --work, so that an interrupted run goes on.
+DIR holds phantomwiki.jsonl, popqa.jsonl and squad_xquad_en.jsonl. H is what `paramrag dynamic train` wrote, or
+`shipped`, H0 the same for recipe dyprag-paper. Collection and adapters are kept in --work, so that an interrupted run
+goes on.
 
 Invented people (phantomwiki): each is asked for facts of the passage in wordings that no hypernetwork was trained on,
 and the file's own questions about one person are asked too. Closed book under the own predicted adapter (`dyp-own`),

@@ -387,7 +387,7 @@ def _counting(hits: Sequence[Hit], weights: Sequence[float]) -> tuple[list[Hit],
 
 
 _MADE: dict[Parameterizer, str] = {"static": "trained", "dynamic": "predicted"}
-_HOW: dict[Parameterizer, str] = {"static": "", "dynamic": " --method dynamic --hypernet H"}
+_HOW: dict[Parameterizer, str] = {"static": "", "dynamic": " --method dynamic [--hypernet FOLDER]"}
 
 
 def _count(name: str, given: int | None, default: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,12 @@ from paramrag.errors import ConfigError, MismatchError
 from paramrag.infer import Engine
 from paramrag.parameterize import DynamicParameterizer, HyperTraining
 from paramrag.parameterize.hypernet import Readings, load_hypernet, read, read_curves, solving, training
-from paramrag.parameterize.hypernet.checkpoint import fresh_network, save_hypernet
+from paramrag.parameterize.hypernet.checkpoint import fresh_network, save_hypernet, ship
 from paramrag.parameterize.hypernet.direct import DirectBatch
 from paramrag.parameterize.hypernet.exact import ExactBatch
 from paramrag.parameterize.hypernet.examples import chosen_items, examples, load_examples, save_examples
 from paramrag.parameterize.hypernet.factors import Factors
-from paramrag.parameterize.hypernet.spelling import Spelling
+from paramrag.parameterize.hypernet.heldout import HeldOut, Measured
 from paramrag.parameterize.hypernet.tokens import TokenHypernet
 from paramrag.parameterize.invented import invented
 from paramrag.parameterize.trainer import Failed
@@ -123,23 +123,6 @@ def test_the_encoder_of_tokens_adapts_down_proj_alone() -> None:
         fresh_network(engine, TINY.model_copy(update={"modules": ("gate_proj", "down_proj")}))
 
 
-def test_answers_are_spelled_as_they_begin() -> None:
-    """Whatever words an answer takes, its tokens are among the choices, each after the one before."""
-    base = tiny_base()
-    spelling = Spelling(base.tokenizer)
-    for passage, items in islice(invented(5), 30):
-        ids = base.tokenizer(f"{passage.title}\n{passage.text}", add_special_tokens=False)["input_ids"]
-        first, following = spelling.choices(ids)
-        assert all(0 <= at < len(ids) for at in (*first.at, *following.at))
-        follows = set(zip(following.before, following.tokens, strict=True))
-        for item in items:
-            if not item.answer.replace(" ", "").isalpha() or f" {item.answer}." not in passage.text:
-                continue
-            answer = base.tokenizer(item.answer, add_special_tokens=False)["input_ids"]
-            assert answer[0] in first.tokens
-            assert set(pairwise(answer[: len(base.tokenizer(item.answer.split()[0]).input_ids)])) <= follows
-
-
 def batch_of(engine: Engine, recipe: Recipe, count: int = 4) -> list:  # type: ignore[type-arg]
     pairs = [make_passage(number) for number in range(count)]
     return examples(engine.base, recipe, engine.layout(recipe), pairs, None)
@@ -226,6 +209,42 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path: Path, monkeypatch:
     again = trained(engine, recipe, tmp_path / "killed")
     np.testing.assert_allclose(again.measured.rows, whole.measured.rows, atol=1e-6)
     assert [entry["held_loss"] for entry in again.curves] == pytest.approx([e["held_loss"] for e in whole.curves])
+
+
+def test_the_checkpoint_kept_is_that_under_which_most_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(tiny_base())
+    recipe = with_settings(TINY, direct_epochs=2, exact_epochs=0)  # four steps
+    monkeypatch.setattr(training, "CHECK_STEPS", {"direct": 1, "exact": 1})
+    told = iter(
+        [(0.0, 5.0), (0.5, 3.0), (0.5, 4.0), (0.6, 9.0), (0.2, 1.0), (0.6, 9.0)]
+    )  # said, loss; the last: reported
+
+    def measure(self: HeldOut, network: torch.nn.Module) -> Measured:
+        said, loss = next(told)
+        return Measured(loss, loss, np.array([said]), np.array([0.0]), np.zeros((1, 1)), 0.5, 2.0, 0.5)
+
+    monkeypatch.setattr(HeldOut, "measure", measure)
+    kept: list[float] = []
+    save = training.save_hypernet
+
+    def noting(folder: Path, engine: Engine, recipe: Recipe, network: torch.nn.Module) -> None:
+        kept.append(float(next(iter(network.parameters())).detach().sum()))
+        save(folder, engine, recipe, network)
+
+    monkeypatch.setattr(training, "save_hypernet", noting)
+    trained(engine, recipe, tmp_path)
+    assert len(kept) == 3  # of the start, and where more was said; not where the loss alone was less
+    assert len(set(kept)) == 3
+
+
+def test_a_shipped_checkpoint_is_the_trained_one_in_half_precision(checkpoint: Path, tmp_path: Path) -> None:
+    engine = Engine(tiny_base())
+    whole = load_hypernet(checkpoint, engine)
+    shipped = load_hypernet(ship(checkpoint, tmp_path / "into"), engine)
+    assert shipped.layout == whole.layout
+    assert shipped.recipe.id != whole.recipe.id  # other weights, other adapters
+    for one, other in zip(shipped.network.parameters(), whole.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
 
 
 def test_a_finished_training_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import islice, pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from paramrag import Collection, Engine, Passage, Pipeline
+from paramrag.models import load_base
 from paramrag.parameterize import DynamicParameterizer
+from paramrag.parameterize.hypernet.spelling import Spelling
+from paramrag.parameterize.invented import invented
 
 PEOPLE = {
     "Orla Wexcombe": ("beekeeper", "Hanno Pryde"),
@@ -19,6 +24,26 @@ PEOPLE = {
 def text(name: str, occupation: str, friend: str) -> str:
     friends = f"## Friends\nThe friend of {name} is {friend}."
     return f"# {name}\n\n{friends}\n\n## Attributes\nThe occupation of {name} is {occupation}."
+
+
+@pytest.mark.model
+def test_answers_can_be_said_in_their_own_spelling() -> None:
+    """Most begin with a token that the passage does not hold; nearly all can be put together from the choices."""
+    tokenizer = load_base("smollm2-135m-instruct").tokenizer
+    spelling = Spelling(tokenizer)
+    held, begun, whole = [], [], []
+    for passage, items in islice(invented(5), 60):
+        ids = tokenizer(f"{passage.title}\n{passage.text}", add_special_tokens=False)["input_ids"]
+        first, following = spelling.choices(ids)
+        follows = set(zip(following.before, following.tokens, strict=True))
+        for answer in sorted({item.answer for item in items}):
+            tokens = tokenizer(answer, add_special_tokens=False)["input_ids"]
+            held.append(tokens[0] in ids)
+            begun.append(tokens[0] in first.tokens)
+            whole.append(begun[-1] and set(pairwise(tokens)) <= follows)
+    assert np.mean(held) < 0.3
+    assert np.mean(begun) > 0.95
+    assert np.mean(whole) > 0.9
 
 
 @pytest.mark.model

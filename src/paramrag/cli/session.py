@@ -76,7 +76,7 @@ def _chosen(collection: Collection, engine: Engine, given: str | None, parameter
         if parameterizer == "dynamic" and not fitting:
             raise ConfigError(
                 "the collection holds no predicted adapters for this model; make them with "
-                "`paramrag encode DIR --method dynamic --hypernet H`"
+                "`paramrag encode DIR --method dynamic [--hypernet FOLDER]`"
             )
         if not fitting or default.id in held:
             return default

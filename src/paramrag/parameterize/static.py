@@ -29,7 +29,7 @@ from .budget import MEMORY
 from .sequences import sequences
 from .task import task_adapter
 from .trainer import Failed, Told, train
-from .workers import Workers, worker_count
+from .workers import worked, worker_count
 
 GIVEN_ITEMS = "items"
 """Augmentation id under which users put training items of their own: the recipe's augmenters `auto` and `items` take
@@ -247,12 +247,7 @@ class StaticParameterizer:
         workers = self._worker_count(passages)
         beneath = task_adapter(self.engine, self.recipe) if self.recipe.task and passages else None
         work = Training(self.recipe, self.layout, self._memory // workers, beneath)
-        if workers == 1:
-            for batch in batches:
-                yield work(base, batch, told=told)
-            return
-        with Workers(base, work, workers, told) as pool:
-            yield from pool.map(batches)
+        yield from worked(base, work, batches, workers, told)
 
     def _batch_size(self, passages: int) -> int:
         """Returns how many passages are trained together: as many as may be, in equal shares for the workers."""

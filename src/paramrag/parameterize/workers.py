@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import IO, Any, Generic, Protocol, TypeVar
@@ -112,6 +112,18 @@ class Workers(Generic[Batch, Result]):
             raise result
         done: Result = result
         return done
+
+
+def worked(
+    base: BaseModel, work: Work[Batch, Result], batches: Iterable[Batch], count: int, told: Told
+) -> Generator[Result]:
+    """Yields the result of each batch as it is done: in this process, in order, or in `count` others, in none."""
+    if count == 1:
+        for batch in batches:
+            yield work(base, batch, told=told)
+        return
+    with Workers(base, work, count, told) as pool:
+        yield from pool.map(batches)
 
 
 def worker_count(base: BaseModel, wanted: int | None, most: int) -> int:

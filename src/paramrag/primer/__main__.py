@@ -27,6 +27,8 @@ def main() -> None:
     wanted = sys.argv[1:] or ["writer", "task"]
     console = Console(stderr=True)
     if wanted[0] == "hypernet":
+        if len(wanted) != 2:
+            sys.exit("expected `hypernet FOLDER`, the folder that `paramrag dynamic train --out FOLDER` wrote")
         console.print(checkpoint.ship(Path(wanted[1]), Path(__file__).parent / "hypernets"))
         return
     engine, folder = Engine(MODEL), Path(__file__).parent / "adapters"

@@ -109,7 +109,7 @@ def load_hypernet(folder: str | Path, engine: Engine) -> Predictor:
         if not found_in.is_dir():
             raise ConfigError(
                 f"no hypernetwork is shipped for {engine.base.name} ({engine.fingerprint}); train one with "
-                "`paramrag dynamic train --out HYPERNET`, and give its folder"
+                "`paramrag dynamic train --out HYPERNET`, and give it: --hypernet HYPERNET"
             )
     described, weights = found_in / "hypernet.json", found_in / "hypernet.safetensors"
     if not (described.is_file() and weights.is_file()):

@@ -6,7 +6,7 @@ Examples are made shard by shard in the checkpoint's folder, and found there by 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from ...types import Passage, Progress, TrainingItem
 from ..invented import invented
 from ..task import task_adapter
 from ..trainer import Told
-from ..workers import Workers, worker_count
+from ..workers import worked, worker_count
 from .examples import Example, chosen_items, examples, load_examples, save_examples
 
 Pairs = Sequence[tuple[Passage, Sequence[TrainingItem]]]
@@ -64,11 +64,11 @@ def corpus(
     """
     assert recipe.hypernet
     ordered = sorted(given, key=lambda pair: pair[0].id)
-    count, held_count = recipe.hypernet.passages, min(HELD_INVENTED, recipe.hypernet.passages)
+    invented_count, held_count = recipe.hypernet.passages, min(HELD_INVENTED, recipe.hypernet.passages)
     every = max(HELD_EVERY, len(ordered) // HELD_GIVEN)
     parts: dict[str, list[tuple[Passage, Sequence[TrainingItem]]]] = {
         "train": [
-            *islice(invented(recipe.seed + TRAIN_SEED), count),
+            *islice(invented(recipe.seed + TRAIN_SEED), invented_count),
             *(pair for at, pair in enumerate(ordered) if at % every),
         ],
         "held": [
@@ -86,7 +86,9 @@ def corpus(
     missing = [(path, pairs) for path, pairs in shards.items() if not path.is_file()]
     total = sum(map(len, parts.values()))
     done = total - sum(len(pairs) for _, pairs in missing)
-    for size in _made(engine.base, _Reading(recipe, engine.layout(recipe), beneath), missing, workers):
+    work = _Reading(recipe, engine.layout(recipe), beneath)
+    count = worker_count(engine.base, workers, len(missing) // SHARDS_PER_WORKER)
+    for size in worked(engine.base, work, missing, count, told=lambda _: None):
         done += size
         if progress:
             progress("read", done, total)
@@ -114,14 +116,3 @@ class _Reading:
         ]
         save_examples(path, examples(base, self.recipe, self.layout, chosen, self.beneath))
         return len(pairs)
-
-
-def _made(base: BaseModel, work: _Reading, missing: Sequence[tuple[Path, Pairs]], workers: int | None) -> Iterator[int]:
-    """Makes shards, here or in processes of their own; yields the size of each when it is done."""
-    count = worker_count(base, workers, len(missing) // SHARDS_PER_WORKER)
-    if count == 1:
-        for batch in missing:
-            yield work(base, batch, told=lambda _: None)
-        return
-    with Workers(base, work, count) as pool:
-        yield from pool.map(missing)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -93,7 +93,7 @@ class Readings:
         return torch.cat([self.ids[self.mask], *(one.tokens[one.mask] for one in slots)])
 
 
-@cache
+@lru_cache(maxsize=4)
 def _spelling(tokenizer: Any) -> Spelling:
     return Spelling(tokenizer)  # what it learns of words is kept
 

@@ -69,6 +69,10 @@ class Spelling:
         return self._pieces[token]
 
     def _begins(self, pieces: Sequence[str], at: int) -> bool:
+        """Returns whether a word begins there; not after a line's end, whose piece `Ċ` is a letter to Python.
+
+        Changing that needs a new training: the shipped hypernetwork knew 32.4 instead of 38.2 with lines' first words.
+        """
         if not at or pieces[at].startswith(SPACES):
             return True
         return pieces[at][:1].isalnum() and not pieces[at - 1][-1:].isalnum()

@@ -36,6 +36,7 @@ COMMON = 16
 SHARPNESS = 0.1
 """Ridge of values' whitening, of the mean eigenvalue of the embeddings' second moment."""
 START_COPIED = 0.02
+"""Size of the token's own part in a value before training: enough for keys to have a gradient."""
 RIDGE = 0.05
 """Of the regression of keys on the tokens before."""
 

@@ -300,10 +300,8 @@ class HyperTraining:
             group["lr"] = peak * rising * falling * group["factor"]
 
     def _groups(self) -> list[dict[str, Any]]:
-        sizes = [own for name, own in self._network.named_parameters() if name.endswith(("mixed", "copied", "keyed"))]
-        others = [
-            own for name, own in self._network.named_parameters() if not name.endswith(("mixed", "copied", "keyed"))
-        ]
+        sizes = [own for name, own in self._network.named_parameters() if name.endswith((".mixed", ".copied"))]
+        others = [own for name, own in self._network.named_parameters() if not name.endswith((".mixed", ".copied"))]
         return [{"params": others, "factor": 1.0}, {"params": sizes, "factor": SIZES_RATE}]
 
     def _prepare(self) -> None:
